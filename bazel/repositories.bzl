@@ -1,6 +1,7 @@
 """Every repository the build uses, all of them on this machine."""
 
 load("//bazel:pkgconfig.bzl", "pkgconfig_repository")
+load("//bazel:protoc.bzl", "protoc_repository")
 
 # name -> (pkg-config modules, linker flags of libraries without a .pc file, header that must
 # exist, Debian package).  Targets are @name//:name.
@@ -41,6 +42,8 @@ def waymark_repositories():
         name = "remote_coverage_tools",
         path = "bazel/third_party/remote_coverage_tools",
     )
+
+    protoc_repository(name = "protoc")
 
     for name, (modules, linkopts, header, package) in _SYSTEM_LIBRARIES.items():
         pkgconfig_repository(
