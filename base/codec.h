@@ -1,0 +1,39 @@
+/* base/codec.h - protobuf bytes in and out, behind the wire guard.
+ *
+ * protobuf-c checks neither nesting depth, nor UTF-8, nor NUL bytes inside
+ * strings, and puts no bound on element counts. The guard walks the bytes
+ * along the descriptor first and refuses what the unpacker must never see.
+ *
+ * Threads: pure functions of their input.
+ * Memory:  messages live in the arena and point into it, never into `bytes`.
+ * Failure: WM_INVALID with reason WIRE_TOO_DEEP, WIRE_BAD_UTF8, WIRE_NUL_IN_STRING,
+ *          WIRE_TOO_MANY_ELEMENTS, WIRE_TRUNCATED or WIRE_MALFORMED, and the
+ *          path of the field.
+ */
+#ifndef WAYMARK_BASE_CODEC_H
+#define WAYMARK_BASE_CODEC_H
+
+#include "base/arena.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    WM_WIRE_DEPTH_MAX = 64,          /* nested messages and groups */
+    WM_WIRE_ELEMENTS_MAX = 1000000,  /* repeated elements and fields in one message tree */
+    WM_WIRE_SIZE_MAX = 4 * 1024 * 1024 /* default limit of one message, bytes */
+};
+
+WM_MUST_USE wm_code wm_codec_check(const ProtobufCMessageDescriptor *descriptor, const void *bytes,
+                                   size_t size, wm_err *err);
+
+/* Checks, then unpacks into the arena. */
+WM_MUST_USE wm_code wm_codec_unpack(wm_arena *arena, const ProtobufCMessageDescriptor *descriptor,
+                                    const void *bytes, size_t size, ProtobufCMessage **message,
+                                    wm_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,179 @@
+/* server/rpc/rpc.h - serving gRPC calls; with client/, the only home of grpc_*.
+ *
+ * A service is a table of handlers (the generated X.server.h fills it with
+ * types). Per call the runtime does this:
+ *
+ *   queue thread                                   loop thread of the same lane
+ *   ------------                                   ----------------------------
+ *   take the call, re-arm the request slot
+ *   interceptors: started()   (may suspend)
+ *   guard + unpack the message into an arena
+ *   interceptors: requested() (may suspend)
+ *   inline handler: request()                 or   request() / opened(), message(), ...
+ *                                                  writable(), cancelled()
+ *   ended() where the callbacks ran, after the core has let go of the call
+ *
+ * What a handler may count on
+ * - Callbacks of one call never run at the same time. Handlers run on the lane's
+ *   loop; a method with RPC_INLINE runs request() on the queue thread, and then
+ *   must neither block nor touch what belongs to the loop.
+ * - A handler ends each call exactly once (rpc_reply, rpc_fail or rpc_finish), also
+ *   after cancelled(). A second end, or none by the time the server stops, is a bug
+ *   and asserts. rpc_reply and rpc_fail may be called from any thread, rpc_send and
+ *   rpc_finish on the loop.
+ * - cancelled() comes at most once, when the client has gone, the deadline has
+ *   passed, the server is stopping now, or rpc_abort() was called. It does not come
+ *   after the handler has ended the call.
+ * - ended() comes exactly once for each call whose request() or opened() was called,
+ *   after everything else; free per-call state there. The call is gone after it.
+ * - Requests live in the call's arena (unary, server streaming) or until the return
+ *   of message() (client streaming, bidi).
+ *
+ * Flow control: on client streams the runtime reads a message only when asked
+ * (rpc_read; opened() has asked for none). On server streams at most one message is
+ * being written; rpc_send() then answers false until writable(). So nothing queues
+ * here.
+ */
+#ifndef WAYMARK_SERVER_RPC_RPC_H
+#define WAYMARK_SERVER_RPC_RPC_H
+
+#include "base/arena.h"
+#include "base/code.h"
+#include "base/method.h"
+#include "server/lane.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct rpc_server rpc_server;
+typedef struct rpc_call rpc_call;
+
+enum { RPC_INLINE = 1u << 0 }; /* rpc_handler.flags */
+
+/* One method's handler. Unused members are NULL. Generated code fills it. */
+typedef struct rpc_handler {
+    const wm_method *method;
+    unsigned flags;
+    /* Unary and server streaming: the request. */
+    void (*request)(rpc_call *call, const ProtobufCMessage *request);
+    /* Client streaming and bidi. */
+    void (*opened)(rpc_call *call);
+    void (*message)(rpc_call *call, const ProtobufCMessage *message);
+    void (*half_closed)(rpc_call *call);
+    /* All kinds; optional. */
+    void (*writable)(rpc_call *call);
+    void (*cancelled)(rpc_call *call);
+    void (*ended)(rpc_call *call);
+} rpc_handler;
+
+typedef struct rpc_service {
+    const wm_service *service;
+    const rpc_handler *handlers; /* as many as service->n_methods, same order */
+    void *ctx;                   /* rpc_ctx() in handlers */
+} rpc_service;
+
+/* ---- what a handler reads ---- */
+void *rpc_ctx(const rpc_call *call);
+lane *rpc_lane(const rpc_call *call);
+wm_arena *rpc_arena(rpc_call *call);
+const wm_method *rpc_method(const rpc_call *call);
+uint64_t rpc_id(const rpc_call *call); /* in logs */
+/* Monotonic microseconds (base/clock.h); INT64_MAX without a deadline. */
+int64_t rpc_deadline_us(const rpc_call *call);
+bool rpc_is_cancelled(const rpc_call *call); /* any thread */
+const char *rpc_peer(rpc_call *call);
+/* First value of a request metadata key (lower case; "-bin" values are raw), or NULL. */
+const char *rpc_metadata(const rpc_call *call, const char *key, size_t *len);
+
+/* ---- what a handler keeps: one pointer of its own ---- */
+void *rpc_data(const rpc_call *call);
+void rpc_set_data(rpc_call *call, void *data);
+
+/* ---- how a handler answers ---- */
+void rpc_add_initial_metadata(rpc_call *call, const char *key, const char *value, size_t len);
+void rpc_add_trailing_metadata(rpc_call *call, const char *key, const char *value, size_t len);
+/* Ends a unary or client-streaming call. The message is packed before this returns. */
+void rpc_reply(rpc_call *call, const ProtobufCMessage *response);
+/* Ends any call with a status; `err->code` is not WM_OK. The status carries
+ * google.rpc.ErrorInfo (reason, domain "waymark"), BadRequest when `field` is set and
+ * RetryInfo when retry_after_ms is. */
+void rpc_fail(rpc_call *call, const wm_err *err);
+/* Sends on a server or bidi stream; packed before this returns. False: not now, wait
+ * for writable(). A message sent after the client has gone is dropped and answers true. */
+WM_MUST_USE bool rpc_send(rpc_call *call, const ProtobufCMessage *message);
+bool rpc_is_writable(const rpc_call *call);
+/* Ends a server or bidi stream with OK, after the last rpc_send() has left. */
+void rpc_finish(rpc_call *call);
+/* Asks for the next message of a client or bidi stream: message() or half_closed() follows. */
+void rpc_read(rpc_call *call);
+
+/* Ends a call from outside its handler (auth, drain). On the call's loop. The status
+ * is fixed now; the handler gets cancelled() and still ends the call. */
+void rpc_abort(rpc_call *call, const wm_err *err);
+
+/* ---- interceptors: an ordered chain, fixed at start ---- */
+typedef struct rpc_interceptor rpc_interceptor;
+struct rpc_interceptor {
+    const char *name;
+    void *self;
+    /* Metadata is known. Ends with exactly one rpc_next() or rpc_fail(), now or later
+     * and from any thread. */
+    void (*started)(rpc_interceptor *self, rpc_call *call);
+    /* The (first) request is decoded; same rule. */
+    void (*requested)(rpc_interceptor *self, rpc_call *call, const ProtobufCMessage *request);
+    /* For each open stream on its loop, at least twice a second; may rpc_abort(). */
+    void (*checked)(rpc_interceptor *self, rpc_call *call);
+    /* After the call, with its final code, before ended(). */
+    void (*finished)(rpc_interceptor *self, rpc_call *call, wm_code code, int64_t duration_us);
+};
+void rpc_next(rpc_call *call);
+
+/* What the auth interceptor learns of a call, for handlers. Typed accessors are in
+ * auth/auth.h; the runtime only carries it. `release` runs when the call ends. */
+void rpc_set_principal(rpc_call *call, void *principal, void (*release)(void *principal));
+void *rpc_principal(const rpc_call *call);
+void rpc_set_namespace(rpc_call *call, int32_t namespace_id, const char *name);
+int32_t rpc_namespace(const rpc_call *call); /* 0: the method has none */
+const char *rpc_namespace_name(const rpc_call *call);
+
+/* ---- the server ---- */
+typedef struct rpc_listener {
+    const char *address;       /* "127.0.0.1:7654", "[::]:443", "unix:/run/waymark.sock" */
+    const char *cert_file;     /* NULL: plaintext */
+    const char *key_file;
+    const char *client_ca_file; /* not NULL: client certificates are required (mTLS) */
+} rpc_listener;
+
+typedef struct rpc_config {
+    lane **lanes;
+    size_t n_lanes;
+    const rpc_listener *listeners;
+    size_t n_listeners;
+    const rpc_service *services; /* health and reflection are added by the runtime */
+    size_t n_services;
+    rpc_interceptor *const *interceptors;
+    size_t n_interceptors;
+    size_t slots_per_method;      /* outstanding request slots per method and lane; 0: 64 */
+    size_t calls_max;             /* calls in flight per lane; more get RESOURCE_EXHAUSTED; 0: 10000 */
+    size_t message_size_max;      /* bytes, both directions; 0: WM_WIRE_SIZE_MAX */
+    size_t memory_max;            /* resource quota, bytes; 0: 64 MiB */
+    /* FileDescriptorSets for reflection, one serialized set with imports. */
+    const void *descriptor_set;
+    size_t descriptor_set_size;
+} rpc_config;
+
+WM_MUST_USE wm_code rpc_server_start(const rpc_config *config, rpc_server **made, wm_err *err);
+/* The port bound for listener i (for port 0). */
+int rpc_server_port(const rpc_server *server, size_t i);
+/* grpc.health.v1: "" is the whole server. Any thread. */
+void rpc_server_set_serving(rpc_server *server, bool serving);
+/* Stops taking calls (health says NOT_SERVING, GOAWAY), waits up to `grace_ms` for those
+ * in flight, cancels the rest and waits for their end. Blocks; not on a loop. */
+void rpc_server_drain(rpc_server *server, uint64_t grace_ms);
+void rpc_server_free(rpc_server *server);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
