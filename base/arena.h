@@ -32,7 +32,7 @@ typedef struct wm_arena {
     char *next, *end;
     size_t used, limit;
     ProtobufCAllocator allocator;
-    _Alignas(16) char first[WM_ARENA_INLINE_SIZE];
+    char first[WM_ARENA_INLINE_SIZE] __attribute__((aligned(16)));
 } wm_arena;
 
 /* `limit`: bytes this arena may ever hold at once; 0 means 64 MiB. */
@@ -51,6 +51,7 @@ char *wm_arena_strdup(wm_arena *arena, const char *text);
 char *wm_arena_strndup(wm_arena *arena, const char *text, size_t len);
 void *wm_arena_memdup(wm_arena *arena, const void *bytes, size_t size);
 char *wm_arena_printf(wm_arena *arena, const char *fmt, ...) WM_PRINTF(2, 3);
+/* Bytes it holds now, with those inside the struct. */
 size_t wm_arena_used(const wm_arena *arena);
 
 /* For protobuf-c: allocates here, frees nothing. Owned by the arena. */

@@ -22,6 +22,10 @@ void wm_time_format(int64_t time_us, char text[WM_TIME_TEXT_SIZE]);
 /* RFC 3339 with 'Z' or an offset, years 0001 to 9999, fractions to a
  * microsecond (finer digits are cut). False when it is not one. */
 WM_MUST_USE bool wm_time_parse(const char *text, size_t len, int64_t *time_us);
+/* The same, to a nanosecond: `nanos` counts forward from `seconds`, 0..999999999. */
+WM_MUST_USE bool wm_time_parse_ns(const char *text, size_t len, int64_t *seconds, int32_t *nanos);
+/* "2026-01-02T03:04:05", without fraction and zone, of whole seconds in years 0001 to 9999. */
+void wm_time_format_seconds(int64_t seconds, char text[WM_TIME_TEXT_SIZE]);
 
 #ifdef __cplusplus
 }

@@ -16,10 +16,12 @@ extern "C" {
 
 typedef enum wm_log_level { WM_LOG_DEBUG, WM_LOG_INFO, WM_LOG_WARN, WM_LOG_ERROR } wm_log_level;
 
+typedef enum wm_log_kind { WM_LOG_TEXT, WM_LOG_INT, WM_LOG_FLOAT } wm_log_kind;
+
 /* A field: a name and a value of one of three kinds. */
 typedef struct wm_log_field {
     const char *name;
-    enum { WM_LOG_TEXT, WM_LOG_INT, WM_LOG_FLOAT } kind;
+    wm_log_kind kind;
     const char *text;
     int64_t number;
     double real;
