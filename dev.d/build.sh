@@ -1,0 +1,136 @@
+# shellcheck shell=bash
+# dev.d/build.sh - Bazel calls: build, clean, install, and the programs that other parts run.
+
+SERVER_LABEL=//server:waymarkd
+CLI_LABEL=//client/cli:waymark
+
+# Results are shared by checkouts and configurations; going from --asan back costs nothing.
+bazel_flags() {
+    local cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/waymark/bazel
+    printf '%s\n' "--disk_cache=$cache" --config="$1" --show_result=0
+    # shellcheck disable=SC2086 # these are words
+    [ -n "${BAZEL_FLAGS:-}" ] && printf '%s\n' $BAZEL_FLAGS
+    if [ ! -t 2 ]; then
+        printf '%s\n' --noshow_progress --show_loading_progress=false
+    fi
+}
+
+# bazel_run CONFIG build|test ARGUMENTS...
+bazel_run() {
+    local config=$1 verb=$2 flags
+    shift 2
+    mapfile -t flags < <(bazel_flags "$config")
+    bazel "$verb" "${flags[@]}" "$@" >&2
+}
+
+bazel_bin() {
+    bazel info --config="$1" bazel-bin 2>/dev/null
+}
+
+# config_option OPTION: the Bazel configuration that --asan and its like name.
+config_option() {
+    case $1 in
+        --asan | --tsan | --clang | --opt) printf '%s\n' "${1#--}" ;;
+        *) return 1 ;;
+    esac
+}
+
+# Puts a built program into .waymark/bin, by rename: the old one may be running.
+publish() {
+    local built=$1 name=$2
+    mkdir -p "$BIN_DIR"
+    cmp -s "$built" "$BIN_DIR/$name" && return 0
+    cp "$built" "$BIN_DIR/.$name.new"
+    chmod 755 "$BIN_DIR/.$name.new"
+    mv -f "$BIN_DIR/.$name.new" "$BIN_DIR/$name"
+}
+
+build_programs() {
+    local bin
+    step "Building waymark (the first time takes some minutes)"
+    bazel_run opt build "$SERVER_LABEL" "$CLI_LABEL"
+    bin=$(bazel_bin opt)
+    publish "$bin/server/waymarkd" waymarkd
+    publish "$bin/client/cli/waymark" waymark
+}
+
+cmd_build() {
+    local config=opt
+    while [ $# -gt 0 ] && [[ $1 == --* ]]; do
+        config=$(config_option "$1") || die 2 "build: unknown option $1"
+        shift
+    done
+    if [ "$config" = clang ]; then need build test; else need build; fi
+    step "Building ${*:-everything} ($config)"
+    [ $# -gt 0 ] || set -- //...
+    bazel_run "$config" build "$@"
+    step "Built; programs are below $(bazel_bin "$config")"
+}
+
+cmd_install() {
+    local prefix='' bin version=0.1.0
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --prefix) prefix=${2:?} && shift 2 ;;
+            --prefix=*) prefix=${1#*=} && shift ;;
+            *) die 2 "install: unknown option $1" ;;
+        esac
+    done
+    [ -n "$prefix" ] || die 2 "install: --prefix DIR is missing"
+    mkdir -p "$prefix"
+    prefix=$(cd "$prefix" && pwd)
+    need build
+    build_programs
+    bazel_run opt build //client:all //proto/...
+    bin=$(bazel_bin opt)
+
+    step "Installing into $prefix"
+    install -D -t "$prefix/bin" "$BIN_DIR/waymark" "$BIN_DIR/waymarkd"
+    install_headers "$bin" "$prefix/include"
+    install_libraries "$bin" "$prefix/lib"
+    install -d "$prefix/lib/pkgconfig"
+    cat >"$prefix/lib/pkgconfig/waymark.pc" <<END
+prefix=$prefix
+includedir=\${prefix}/include
+libdir=\${prefix}/lib
+
+Name: waymark
+Description: C client of waymark (workflows, geo and auth over gRPC)
+Version: $version
+Requires: libprotobuf-c
+Requires.private: grpc
+Libs: -L\${libdir} -lwaymark
+Cflags: -I\${includedir}
+END
+}
+
+# Our own headers keep their folders; generated ones are included by their proto's path.
+install_headers() {
+    local bin=$1 include=$2 header
+    while IFS= read -r header; do
+        install -D -m 644 "include/$header" "$include/$header"
+    done < <(cd include && find . -name '*.h' | sed 's|^\./||')
+    while IFS= read -r header; do
+        install -D -m 644 "base/$header" "$include/base/$header"
+    done < <(cd base && printf '%s\n' arena.h code.h method.h)
+    while IFS= read -r header; do
+        install -D -m 644 "$bin/proto/$header" "$include/$header"
+    done < <(cd "$bin/proto" && find . \( -name '*.pb-c.h' -o -name '*.client.h' -o -name '*.methods.h' \) \
+        -not -path './testing/*' | sed 's|^\./||')
+}
+
+install_libraries() {
+    local bin=$1 lib=$2
+    install -D -m 644 -t "$lib" "$bin/client/libwaymark.a"
+    install -D -m 755 "$bin/client/libwaymark.so.0" "$lib/libwaymark.so.0"
+    ln -sf libwaymark.so.0 "$lib/libwaymark.so"
+}
+
+cmd_clean() {
+    cmd_down
+    step "Removing state and built files"
+    remove_data
+    rm -rf "$WORK_DIR"
+    have bazel && bazel clean >&2
+    return 0
+}

@@ -1,0 +1,3 @@
+# shellcheck shell=bash
+# dev.d/image.sh - the container image.
+cmd_image() { :; }

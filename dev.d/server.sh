@@ -1,0 +1,208 @@
+# shellcheck shell=bash
+# dev.d/server.sh - the running instance: up, down, env, pid, logs, demo, bench, conformance.
+#
+# `waymarkd dev --state DIR` starts PostgreSQL, Redis and the dev issuer, and writes into DIR
+# pid files, logs and dev.env (KEY=VALUE lines: addresses, sockets, users); see server/dev/state.h.
+
+PORT=${WAYMARK_PORT:-7654}
+STATE=$WORK_DIR
+START_SECONDS=120 # the first start makes a database cluster
+STOP_SECONDS=40   # drains calls, then checkpoints PostgreSQL
+
+# is_running PID NAME: a pid file may be older than the process that has its number now.
+is_running() {
+    [ -n "$1" ] && [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ]
+}
+
+# find_pid NAME: of this checkout's waymarkd, PostgreSQL or Redis; nothing when it does not run.
+find_pid() {
+    local name=$1 comm=$1 file=$STATE/$1.pid pid
+    case $name in
+        waymarkd | postgres) ;;
+        redis) comm=redis-server ;;
+        *) die 2 "pid: unknown name $name (waymarkd, postgres, redis)" ;;
+    esac
+    [ -r "$file" ] || return 1
+    pid=$(head -n 1 "$file")
+    is_running "$pid" "$comm" || return 1
+    printf '%s\n' "$pid"
+}
+
+cmd_pid() {
+    find_pid "${1:-waymarkd}" || die 1 "${1:-waymarkd} is not running (./dev up starts it)"
+}
+
+# Reads one value of dev.env.
+dev_env() {
+    sed -n "s/^$1=//p" "$STATE/dev.env" 2>/dev/null | head -n 1
+}
+
+waymark() {
+    WAYMARK_ADDRESS=$(dev_env WAYMARK_ADDRESS) WAYMARK_ISSUER=$(dev_env WAYMARK_ISSUER) \
+        WAYMARK_STATE=$STATE \
+        "$BIN_DIR/waymark" "$@"
+}
+
+serves() {
+    find_pid waymarkd >/dev/null && waymark health
+}
+
+# True when the running program is the one that is built now.
+runs_what_is_built() {
+    local pid
+    pid=$(find_pid waymarkd) && cmp -s "/proc/$pid/exe" "$BIN_DIR/waymarkd"
+}
+
+cmd_up() {
+    local foreground='' fresh=()
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --foreground) foreground=1 ;;
+            --fresh) fresh=(--fresh) ;;
+            '') ;; # as cmd_demo calls it
+            *) die 2 "up: unknown option $1" ;;
+        esac
+        shift
+    done
+    need build run
+    build_programs
+    if [ -z "$foreground${fresh[*]}" ] && runs_what_is_built && serves; then
+        step "waymark is running already"
+        print_welcome
+        return
+    fi
+    stop_server # an older build, or a half-started one; the state stays unless --fresh
+    if [ -n "$foreground" ]; then
+        exec "$BIN_DIR/waymarkd" dev --state "$STATE" --listen "127.0.0.1:$PORT" "${fresh[@]}"
+    fi
+    start_server "${fresh[@]}"
+    print_welcome
+}
+
+start_server() {
+    local pid log=$STATE/start.log
+    step "Starting waymark"
+    mkdir -p "$STATE"
+    rm -f "$STATE/waymarkd.pid"
+    setsid "$BIN_DIR/waymarkd" dev --state "$STATE" --listen "127.0.0.1:$PORT" "$@" \
+        </dev/null >"$log" 2>&1 &
+    pid=$!
+    if ! wait_for "$START_SECONDS" serves_or_died "$pid" || ! serves; then
+        tail -n 20 "$log" "$STATE/waymarkd.log" >&2 2>/dev/null || true
+        kill "$pid" 2>/dev/null || true
+        die 1 "waymark did not start; its logs are in $STATE"
+    fi
+}
+
+serves_or_died() {
+    serves || ! kill -0 "$1" 2>/dev/null
+}
+
+print_welcome() {
+    local address issuer
+    address=$(dev_env WAYMARK_ADDRESS)
+    issuer=$(dev_env WAYMARK_ISSUER)
+    cat <<END
+
+waymark listens on $address (gRPC, no TLS; health and reflection are on)
+  issuer ${issuer:-see dev.env}, log $STATE/waymarkd.log
+
+A token, good for an hour:
+  eval "\$(./dev env)"; waymark token --sub alice --role operator
+
+Three ways to call it, each a line to paste:
+  grpcurl -plaintext -H "authorization: Bearer \$(.waymark/bin/waymark token --sub alice --role operator)" -d '{"page_size": 5}' $address waymark.geo.v1.FenceService/ListFences
+  .waymark/bin/waymark --token "\$(.waymark/bin/waymark token --sub alice --role operator)" whoami
+  /usr/bin/python3 examples/python/whoami.py $address "\$(.waymark/bin/waymark token --sub alice --role operator)"
+
+./dev env puts waymark, psql and redis-cli into this shell; ./dev demo shows what it does.
+END
+}
+
+# Ends what is left of an instance: the server, which stops PostgreSQL and Redis itself, and these
+# two where the server was killed before it could.
+stop_server() {
+    local name pid signal
+    for name in waymarkd postgres redis; do
+        pid=$(find_pid "$name") || continue
+        step "Stopping $name"
+        signal=TERM
+        [ "$name" = postgres ] && signal=INT # fast shutdown: do not wait for sessions
+        kill -s "$signal" "$pid" 2>/dev/null || true
+        wait_for "$STOP_SECONDS" is_gone "$pid" || kill -KILL "$pid" 2>/dev/null || true
+    done
+}
+
+is_gone() {
+    [ ! -d "/proc/$1" ] || [ "$(awk '{print $3}' "/proc/$1/stat" 2>/dev/null)" = Z ]
+}
+
+cmd_down() {
+    stop_server
+    step "waymark is down"
+}
+
+cmd_logs() {
+    case ${1:-} in
+        -f) tail -n 100 -f "$STATE/waymarkd.log" ;;
+        '') cat "$STATE/waymarkd.log" ;;
+        *) die 2 "logs: unknown option $1" ;;
+    esac
+}
+
+# Prints `export NAME='VALUE'`, safe to eval whatever the value holds.
+print_export() {
+    local value=$2
+    printf "export %s='%s'\n" "$1" "${value//\'/\'\\\'\'}"
+}
+
+cmd_env() {
+    local key token
+    serves || die 1 "waymark is not running (./dev up starts it)"
+    token=$(waymark token --sub dev-admin --role admin) || die 1 "the dev issuer gave no token"
+    while IFS='=' read -r key value; do
+        [[ $key =~ ^[A-Z][A-Z0-9_]*$ ]] && [ "$key" != WAYMARK_TOKEN ] && print_export "$key" "$value"
+    done <"$STATE/dev.env"
+    print_export WAYMARK_TOKEN "$token"
+    print_export WAYMARK_STATE "$STATE"
+    print_export PATH "$BIN_DIR:${PATH#"$BIN_DIR:"}"
+    # redis-cli reads no socket from its environment.
+    # shellcheck disable=SC2016 # the reader's shell expands it
+    printf 'redis-cli() { command redis-cli -s "$REDIS_SOCKET" "$@"; }\n'
+}
+
+cmd_demo() {
+    cmd_up "" >/dev/null
+    WAYMARK_TOKEN=$(waymark token --sub dev-admin --role admin) waymark demo "$@"
+}
+
+# The bench has a server of its own, with fresh state, so that neither disturbs the other.
+cmd_bench() {
+    local bin status=0
+    need build run
+    build_programs
+    bazel_run opt build //tests/bench:waymark_bench
+    bin=$(bazel_bin opt)
+    publish "$bin/tests/bench/waymark_bench" waymark_bench
+    (
+        STATE=$WORK_DIR/bench PORT=$((PORT + 1))
+        trap stop_server EXIT
+        stop_server
+        start_server --fresh
+        eval "$(cmd_env)"
+        waymark_bench "$@"
+    ) || status=$?
+    return "$status"
+}
+
+cmd_conformance() {
+    local name=${1:-} file=${2:-}
+    { [ -n "$name" ] && [ -r "$file" ]; } || die 2 "usage: ./dev conformance NAME FILE.jsonl"
+    [[ $name =~ ^[a-z_]+$ ]] || die 2 "conformance: bad name $name"
+    grep -qs "\"$name\"" tests/conformance/BUILD ||
+        die 2 "conformance: there is no $name in tests/conformance"
+    need build
+    step "Building the $name cases' judge"
+    bazel_run opt build "//tests/conformance:$name"
+    "$(bazel_bin opt)/tests/conformance/$name" "$file"
+}
