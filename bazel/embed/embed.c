@@ -10,9 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    BYTES_PER_LINE = 20
-};
+enum { BYTES_PER_LINE = 20 };
 
 static void die(const char *what, const char *name)
 {
