@@ -65,6 +65,7 @@ typedef struct rpc_handler {
     void (*writable)(rpc_call *call);
     void (*cancelled)(rpc_call *call);
     void (*ended)(rpc_call *call);
+    const void *typed; /* the generated handlers struct; rpc_typed() gives it to trampolines */
 } rpc_handler;
 
 typedef struct rpc_service {
@@ -75,6 +76,7 @@ typedef struct rpc_service {
 
 /* ---- what a handler reads ---- */
 void *rpc_ctx(const rpc_call *call);
+const void *rpc_typed(const rpc_call *call); /* for generated code: rpc_handler.typed */
 lane *rpc_lane(const rpc_call *call);
 wm_arena *rpc_arena(rpc_call *call);
 const wm_method *rpc_method(const rpc_call *call);

@@ -132,19 +132,19 @@ struct store_tx {
     void *ctx;
     wm_err err; /* why, when a callback's code is not WM_OK */
     store *store;
-    store_conn *conn;
-    wm_arena *arena; /* the caller's; results of kept rows and text errors live in it */
-    store_tx *next;
+    store_conn *conn; /* NULL while it waits, and once the connection is lost */
+    wm_arena *arena;  /* the caller's */
+    store_tx *next;   /* in the one list that the state says */
     store_tx_fn done;
     store_hook *hooks, **hooks_tail;
-    struct store_queued *queued, **queued_tail; /* statements of the step being built or run */
-    size_t n_queued;
-    store_rows **rows;
-    size_t n_rows;
-    int64_t xid;
+    struct store_results *results; /* of the step that is being delivered */
+    struct store_results *kept;
+    size_t n_added; /* statements of the step being built or run */
+    int64_t xid;    /* 0: not known */
     int64_t wait_until_us;
     unsigned state;
     bool writes;
+    bool lost; /* failed with the connection, and certainly not committed */
 };
 
 /* Waits for a connection; `ready` gets WM_OK, or why not. Never calls back from inside.
@@ -221,6 +221,7 @@ typedef struct store_batch_kind {
     const char *name;      /* in logs and metrics */
     size_t weight_max;     /* operations of this total weight travel together */
     unsigned in_flight_max; /* batches at once per lane; 0: 1 */
+    bool read_only;         /* run() never writes: nothing to look up after a lost commit */
     /* The transaction is begun. Ends with store_batch_done(), directly from the
      * commit's callback or when a step failed. */
     void (*run)(store_batch *batch);

@@ -20,7 +20,7 @@ workflow *workflow_new(lane **lanes, size_t n_lanes, event_hub *hub);
 void workflow_free(workflow *wf);
 
 rpc_service workflow_chart_service(workflow *wf);
-rpc_service workflow_instance_service(workflow *wf);
+rpc_service workflow_service(workflow *wf);
 rpc_service workflow_task_service(workflow *wf);
 
 #ifdef __cplusplus
