@@ -226,8 +226,7 @@ bool wm_time_parse_ns(const char *text, size_t len, int64_t *seconds, int32_t *n
     date.month = month;
     date.day = day;
     /* A leap second reads as the first second of the next minute, as in POSIX. */
-    *seconds =
-        clock_days(date) * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second - offset;
+    *seconds = clock_days(date) * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second - offset;
     return *seconds >= SECONDS_MIN && *seconds <= SECONDS_MAX;
 }
 

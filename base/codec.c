@@ -76,8 +76,7 @@ static uint64_t codec_varint(const uint8_t *at, size_t size)
 
 typedef enum codec_read { CODEC_READ_OK, CODEC_READ_TRUNCATED, CODEC_READ_MALFORMED } codec_read;
 
-static codec_read codec_read_varint(const uint8_t *at, const uint8_t *end, size_t max,
-                                    size_t *size)
+static codec_read codec_read_varint(const uint8_t *at, const uint8_t *end, size_t max, size_t *size)
 {
     *size = codec_varint_size(at, end, max);
     if (*size > 0)
@@ -209,7 +208,8 @@ static wm_code codec_fail(const codec_guard *guard, const codec_frame *frame, co
 static wm_code codec_fail_read(const codec_guard *guard, const codec_frame *frame, codec_read rc)
 {
     if (rc == CODEC_READ_TRUNCATED)
-        return codec_fail(guard, frame, "WIRE_TRUNCATED", "the message ends in the middle of a field");
+        return codec_fail(guard, frame, "WIRE_TRUNCATED",
+                          "the message ends in the middle of a field");
     return codec_fail(guard, frame, "WIRE_MALFORMED", "the bytes are not a protobuf message");
 }
 
@@ -420,11 +420,19 @@ static wm_code codec_check_message(codec_guard *guard, const codec_frame *parent
     return codec_check_required(guard, &frame, item);
 }
 
-wm_code wm_codec_check(const ProtobufCMessageDescriptor *descriptor, const void *bytes,
-                       size_t size, wm_err *err)
+/* An empty message may come as NULL, to which nothing may be added, not even 0. */
+static const uint8_t *codec_bytes(const void *bytes)
+{
+    static const uint8_t nothing[1];
+
+    return bytes != NULL ? bytes : nothing;
+}
+
+wm_code wm_codec_check(const ProtobufCMessageDescriptor *descriptor, const void *bytes, size_t size,
+                       wm_err *err)
 {
     codec_guard guard = {0, err};
-    codec_item item = {0, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, bytes, size};
+    codec_item item = {0, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, codec_bytes(bytes), size};
 
     return codec_check_message(&guard, NULL, descriptor, &item, 1);
 }
@@ -432,16 +440,12 @@ wm_code wm_codec_check(const ProtobufCMessageDescriptor *descriptor, const void 
 wm_code wm_codec_unpack(wm_arena *arena, const ProtobufCMessageDescriptor *descriptor,
                         const void *bytes, size_t size, ProtobufCMessage **message, wm_err *err)
 {
-    /* protobuf-c forms bytes + 0 even when there is nothing to read. */
-    static const uint8_t nothing[1];
-    wm_code code;
+    wm_code code = wm_codec_check(descriptor, bytes, size, err);
 
-    if (bytes == NULL)
-        bytes = nothing;
-    code = wm_codec_check(descriptor, bytes, size, err);
     if (code != WM_OK)
         return code;
-    *message = protobuf_c_message_unpack(descriptor, wm_arena_protobuf(arena), size, bytes);
+    *message =
+        protobuf_c_message_unpack(descriptor, wm_arena_protobuf(arena), size, codec_bytes(bytes));
     /* The guard has passed the bytes, so what is left is the arena's limit. */
     if (*message == NULL)
         return wm_fail(err, WM_EXHAUSTED, "MESSAGE_TOO_LARGE",

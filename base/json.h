@@ -8,7 +8,9 @@
  *
  * Threads: pure functions of their input.
  * Memory:  trees and messages live in the arena given.
- * Failure: WM_INVALID with line and column, or with the field's path.
+ * Failure: WM_INVALID with line and column, or with the field's path; WM_EXHAUSTED
+ *          when the arena's limit is reached. google.protobuf.Any is read and
+ *          written as an ordinary message (typeUrl, value): there is no registry.
  */
 #ifndef WAYMARK_BASE_JSON_H
 #define WAYMARK_BASE_JSON_H
@@ -55,6 +57,7 @@ const wm_json *wm_json_find(const wm_json *object, const char *name);
 void wm_json_write_string(wm_buf *buf, const char *text, size_t len);
 /* Shortest text that reads back the same; NaN and infinities as proto3 JSON strings. */
 void wm_json_write_double(wm_buf *buf, double number);
+void wm_json_write_float(wm_buf *buf, float number);
 
 /* Message <-> proto3 JSON. Unknown fields in the JSON are errors. */
 WM_MUST_USE wm_code wm_json_to_message(wm_arena *arena, const wm_json *json,

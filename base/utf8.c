@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define UTF8_HIGH_BITS UINT64_C(0x8080808080808080)
-#define UTF8_LOW_BITS  UINT64_C(0x0101010101010101)
+#define UTF8_LOW_BITS UINT64_C(0x0101010101010101)
 
 /* True when all eight bytes are in 0x01..0x7f. */
 static bool utf8_plain8(const uint8_t *at)
