@@ -11,8 +11,8 @@ For every `waymark_proto_library(name = "geo", ...)` there are
 _client and _server exist when there are services, that is, when a source is named *_service.proto
 or is listed in `services`.
 
-Sources are imported by their path below /proto, or below their repository for protos of the system,
-and headers are included by the same path: "waymark/geo/v1/geo.pb-c.h".
+Sources are imported by their path below /proto (/tests/proto for those of tests), or below their
+repository for protos of the system, and headers are included by the same path: "waymark/geo/v1/geo.pb-c.h".
 """
 
 WaymarkProtoInfo = provider(
@@ -24,14 +24,20 @@ WaymarkProtoInfo = provider(
 )
 
 _OUR_ROOT = "proto"
+_TEST_ROOT = "tests/proto"
 _SYSTEM_ROOT = "external/protoc"
+_ROOTS = [_OUR_ROOT, _TEST_ROOT, _SYSTEM_ROOT]
 
 def _import_path(file):
     """The path by which other protos import this file."""
-    for root in [_OUR_ROOT, _SYSTEM_ROOT]:
+    for root in _ROOTS:
         if file.path.startswith(root + "/"):
             return file.path[len(root) + 1:]
-    fail("{} is neither below /proto nor a proto of the system".format(file.path))
+    fail("{} is neither below /proto or /tests/proto nor a proto of the system".format(file.path))
+
+def _output_root(proto):
+    """Below which directory of the output tree what is made of `proto` lands."""
+    return _TEST_ROOT if proto.path.startswith(_TEST_ROOT + "/") else _OUR_ROOT
 
 def _protos_implementation(ctx):
     direct = ctx.files.srcs
@@ -51,8 +57,8 @@ _waymark_protos = rule(
 )
 
 def _declare(ctx, proto, suffix):
-    """Declares what protoc makes of `proto`; it lands beside it, below the output tree's /proto."""
-    path = _OUR_ROOT + "/" + _import_path(proto)[:-len(".proto")] + suffix
+    """Declares what protoc makes of `proto`; it lands beside it in the output tree."""
+    path = _output_root(proto) + "/" + _import_path(proto)[:-len(".proto")] + suffix
     package = ctx.label.package + "/"
     if not path.startswith(package):
         fail("{} belongs into a package above it, not into {}".format(proto.path, ctx.label.package))
@@ -60,7 +66,7 @@ def _declare(ctx, proto, suffix):
 
 def _run_protoc(ctx, info, protos, outputs, options, tools, mnemonic):
     arguments = ctx.actions.args()
-    for root in [_OUR_ROOT, _SYSTEM_ROOT]:
+    for root in _ROOTS:
         # protoc warns of a root that the sandbox has no file of.
         if [f for f in info.sources.to_list() if f.path.startswith(root + "/")]:
             arguments.add("-I" + root)
@@ -91,7 +97,7 @@ def _generate_implementation(ctx):
         outputs,
         [
             "--plugin=protoc-gen-{}={}".format(ctx.attr.language, ctx.executable.plugin.path),
-            "--{}_out={}/{}".format(ctx.attr.language, ctx.bin_dir.path, _OUR_ROOT),
+            "--{}_out={}/{}".format(ctx.attr.language, ctx.bin_dir.path, _output_root(protos[0])),
         ],
         [ctx.executable.plugin],
         "Proto" + ctx.attr.language.replace("-", "").upper(),
@@ -201,7 +207,10 @@ def waymark_proto_library(name, srcs, deps = [], services = None, visibility = N
     )
     message_headers = [_output_group(name + "_messages_h", messages, "pb_c_h", tags)]
     message_sources = [_output_group(name + "_messages_c", messages, "pb_c_c", tags)]
-    message_deps = deps + ["//proto:include_root", "@protobuf_c"]
+    message_deps = deps + [
+        "//{}:include_root".format(_TEST_ROOT if native.package_name() == _TEST_ROOT else _OUR_ROOT),
+        "@protobuf_c",
+    ]
 
     if services:
         stubs = name + "_stubs_gen"

@@ -1,0 +1,145 @@
+/* protoc-gen-waymark-c/names.c - C names of proto names.
+ *
+ * protoc-gen-c splits a full name at its dots, writes each part in CamelCase (types) or in
+ * lower_case (functions), and joins the parts with two underscores. We must arrive at the
+ * same names, letter by letter; tests compile the output against its headers.
+ */
+#include "bazel/protoc-gen-waymark-c/names.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Room for any name made of `length` characters: each may gain an underscore. */
+static char *room_for(size_t length)
+{
+    char *name = malloc(2 * length + 2);
+
+    if (!name)
+        abort();
+    return name;
+}
+
+/* Writes one dot-free part in CamelCase; returns the end. */
+static char *put_camel(char *out, const char *part, size_t length)
+{
+    bool upper = true;
+
+    for (size_t i = 0; i < length; i++) {
+        if (part[i] == '_') {
+            upper = true;
+            continue;
+        }
+        *out++ = upper ? (char)toupper((unsigned char)part[i]) : part[i];
+        upper = false;
+    }
+    return out;
+}
+
+/* Writes one dot-free part in lower_case: an underscore before each run of capitals. */
+static char *put_lower(char *out, const char *part, size_t length)
+{
+    bool was_upper = true; /* no underscore in front */
+
+    for (size_t i = 0; i < length; i++) {
+        bool is_upper = isupper((unsigned char)part[i]) != 0;
+
+        if (is_upper && !was_upper)
+            *out++ = '_';
+        *out++ = (char)tolower((unsigned char)part[i]);
+        was_upper = is_upper;
+    }
+    return out;
+}
+
+/* Each part by `put`, joined by `glue`; empty parts (a leading dot) are left out. */
+static char *join_parts(const char *name, const char *glue,
+                        char *(*put)(char *out, const char *part, size_t length))
+{
+    char *made = room_for(strlen(name) + 1), *out = made;
+
+    while (*name) {
+        size_t length = strcspn(name, ".");
+
+        if (length > 0) {
+            if (out != made)
+                out = stpcpy(out, glue);
+            out = put(out, name, length);
+        }
+        name += length + (name[length] == '.');
+    }
+    *out = 0;
+    return made;
+}
+
+char *names_message_type(const char *full_name)
+{
+    return join_parts(full_name, "__", put_camel);
+}
+
+char *names_message_prefix(const char *full_name)
+{
+    return join_parts(full_name, "__", put_lower);
+}
+
+char *names_lower(const char *camel)
+{
+    return join_parts(camel, "_", put_lower);
+}
+
+char *names_service(const char *package, const char *service)
+{
+    char *full, *name;
+
+    if (asprintf(&full, "%s.%s", package, service) < 0)
+        abort();
+    name = names_lower(full);
+    free(full);
+    return name;
+}
+
+char *names_member(const char *camel)
+{
+    static const char *const reserved[] = {
+        "and",      "auto",      "bool",      "break",    "case",    "catch",    "char",
+        "class",    "const",     "continue",  "default",  "delete",  "do",       "double",
+        "else",     "enum",      "explicit",  "export",   "extern",  "false",    "float",
+        "for",      "friend",    "goto",      "if",       "inline",  "int",      "long",
+        "mutable",  "namespace", "new",       "not",      "or",      "operator", "private",
+        "protected", "public",   "register",  "return",   "short",   "signed",   "sizeof",
+        "static",   "struct",    "switch",    "template", "this",    "throw",    "true",
+        "try",      "typedef",   "union",     "unsigned", "using",   "virtual",  "void",
+        "volatile", "while",     "xor",
+    };
+    char *name = names_lower(camel);
+
+    for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+        if (strcmp(name, reserved[i]) == 0)
+            return strcat(name, "_"); /* room_for() left room for one more */
+    return name;
+}
+
+char *names_upper(const char *text)
+{
+    size_t length = strlen(text);
+    char *name = room_for(length);
+
+    for (size_t i = 0; i < length; i++)
+        name[i] = isalnum((unsigned char)text[i]) ? (char)toupper((unsigned char)text[i]) : '_';
+    name[length] = 0;
+    return name;
+}
+
+char *names_stem(const char *proto_file)
+{
+    size_t length = strlen(proto_file);
+    char *stem = strdup(proto_file);
+
+    if (!stem)
+        abort();
+    if (length > 6 && strcmp(stem + length - 6, ".proto") == 0)
+        stem[length - 6] = 0;
+    return stem;
+}

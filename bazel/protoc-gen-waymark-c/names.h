@@ -1,0 +1,34 @@
+/* protoc-gen-waymark-c/names.h - C names of proto names.
+ *
+ * Messages keep the names that protoc-gen-c gives them; services and methods get ours.
+ * Memory: every result is on the heap and the caller's.
+ */
+#ifndef WAYMARK_PROTOC_GEN_NAMES_H
+#define WAYMARK_PROTOC_GEN_NAMES_H
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ".a.b_c.GetX" -> "A__BC__GetX", as protoc-gen-c names the struct. */
+char *names_message_type(const char *full_name);
+/* ".a.b.GetX" -> "a__b__get_x", as protoc-gen-c names its functions. */
+char *names_message_prefix(const char *full_name);
+
+/* "GetX" -> "get_x" */
+char *names_lower(const char *camel);
+/* "a.b.v1", "TrackService" -> "a_b_v1_track_service" */
+char *names_service(const char *package, const char *service);
+/* A lower name that may be a struct's member in C and C++: "delete" -> "delete_". */
+char *names_member(const char *camel);
+/* "get_x" -> "GET_X"; everything but letters and digits becomes '_'. */
+char *names_upper(const char *text);
+/* "a/b/x.proto" -> "a/b/x" */
+char *names_stem(const char *proto_file);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,98 @@
+/* waymark/call.h - what generated calls have in common: options, cancelling, replies, streams.
+ *
+ * Unary calls come in two forms: with a callback, which is called exactly once on a thread of
+ * the client, never from inside the call that started it; and `_sync`, which waits.
+ *
+ * A stream carries messages one way or both ways:
+ * - Reading is asked for: waymark_stream_read() brings one message(), or the end.
+ * - One message is on its way at a time: a write answers false until writable(), which comes once
+ *   for each false. So nothing queues here.
+ * - ended() comes exactly once, last, also after waymark_stream_cancel() and on any failure.
+ *   Messages that arrived before the end but were not asked for are dropped with it, except
+ *   when the server ended the stream by itself: then the end waits until they are read.
+ * - Callbacks of one stream never run at the same time.
+ * A stream opened without callbacks is for one thread's `_sync` calls instead.
+ *
+ * Threads: every function here may be called from any thread and from callbacks, but the
+ *          `_sync` ones not from callbacks.
+ */
+#ifndef WAYMARK_CALL_H
+#define WAYMARK_CALL_H
+
+#include <protobuf-c/protobuf-c.h>
+#include <waymark/client.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct waymark_call waymark_call;
+typedef struct waymark_stream waymark_stream;
+typedef struct waymark_reply waymark_reply;
+
+/* NULL where options are asked for means all defaults. */
+typedef struct waymark_call_options {
+    int64_t timeout_ms;  /* 0: the client's (unary) or none (streams); < 0: none */
+    bool wait_for_ready; /* wait for a connection instead of failing with UNAVAILABLE */
+    bool want_metadata;  /* waymark_status.metadata */
+    const waymark_metadata *metadata; /* sent with the request; copied */
+    size_t n_metadata;
+    waymark_call **call; /* not NULL: gets a handle of an asynchronous unary call */
+} waymark_call_options;
+
+/* The call ends with CANCELLED unless it has ended. */
+void waymark_call_cancel(waymark_call *call);
+/* Gives the handle up; the call goes on. NULL is fine. */
+void waymark_call_free(waymark_call *call);
+
+/* What a _sync call brought. */
+const waymark_status *waymark_reply_status(const waymark_reply *reply);
+void waymark_reply_free(waymark_reply *reply);
+
+/* Asks for one message. No-op while one is asked for already, and after the end. */
+void waymark_stream_read(waymark_stream *stream);
+/* No more messages from this side, after those sent. */
+void waymark_stream_close(waymark_stream *stream);
+void waymark_stream_cancel(waymark_stream *stream);
+/* The status of a stream that has ended; NULL while it is open. */
+const waymark_status *waymark_stream_status(const waymark_stream *stream);
+/* Gives the handle up, once; a stream that is still open is cancelled, and its ended() still
+ * comes. May be called from ended(). NULL is fine. */
+void waymark_stream_free(waymark_stream *stream);
+
+/* ---- for generated code only ---- */
+struct wm_method;
+typedef void (*waymark__function)(void);
+typedef void (*waymark__unary_done)(waymark__function done, void *ctx,
+                                    const waymark_status *status,
+                                    const ProtobufCMessage *response);
+
+typedef struct waymark__stream_kind {
+    void (*message)(const void *callbacks, void *ctx, waymark_stream *stream,
+                    const ProtobufCMessage *message);
+    void (*writable)(const void *callbacks, void *ctx, waymark_stream *stream);
+    void (*ended)(const void *callbacks, void *ctx, waymark_stream *stream,
+                  const waymark_status *status, const ProtobufCMessage *response);
+} waymark__stream_kind;
+
+void waymark__unary(waymark_client *client, const struct wm_method *method,
+                    const ProtobufCMessage *request, const waymark_call_options *options,
+                    waymark__unary_done trampoline, waymark__function done, void *ctx);
+const ProtobufCMessage *waymark__unary_sync(waymark_client *client, const struct wm_method *method,
+                                            const ProtobufCMessage *request,
+                                            const waymark_call_options *options,
+                                            waymark_reply **reply);
+waymark_stream *waymark__stream_open(waymark_client *client, const struct wm_method *method,
+                                     const ProtobufCMessage *request,
+                                     const waymark_call_options *options,
+                                     const waymark__stream_kind *kind, const void *callbacks,
+                                     void *ctx);
+bool waymark__stream_write(waymark_stream *stream, const ProtobufCMessage *message);
+bool waymark__stream_write_sync(waymark_stream *stream, const ProtobufCMessage *message);
+const ProtobufCMessage *waymark__stream_read_sync(waymark_stream *stream);
+const ProtobufCMessage *waymark__stream_finish_sync(waymark_stream *stream);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
