@@ -56,6 +56,11 @@ build_programs() {
 
 cmd_build() {
     local config=opt
+    if [ "${1:-}" = --programs ]; then # what the image takes: only waymarkd and waymark
+        need build
+        build_programs
+        return
+    fi
     while [ $# -gt 0 ] && [[ $1 == --* ]]; do
         config=$(config_option "$1") || die 2 "build: unknown option $1"
         shift

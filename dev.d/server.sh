@@ -84,6 +84,8 @@ start_server() {
     step "Starting waymark"
     mkdir -p "$STATE"
     rm -f "$STATE/waymarkd.pid"
+    # A shell with ./dev env in it must not tell the server what its issuer is.
+    unset WAYMARK_ISSUER WAYMARK_TOKEN
     setsid "$BIN_DIR/waymarkd" dev --state "$STATE" --listen "127.0.0.1:$PORT" "$@" \
         </dev/null >"$log" 2>&1 &
     pid=$!
