@@ -54,6 +54,19 @@ build_programs() {
     publish "$bin/client/cli/waymark" waymark
 }
 
+# Python clients in .waymark/python, as any user would generate them from proto/.
+build_python_client() {
+    local out=$WORK_DIR/python protos
+    step "Generating the Python client"
+    rm -rf "$out.new"
+    mkdir -p "$out.new"
+    mapfile -t protos < <(cd proto && find waymark -name '*.proto')
+    /usr/bin/python3 -m grpc_tools.protoc -Iproto -I/usr/include --python_out="$out.new" \
+        --grpc_python_out="$out.new" "${protos[@]}" >&2
+    rm -rf "$out"
+    mv "$out.new" "$out"
+}
+
 cmd_build() {
     local config=opt
     if [ "${1:-}" = --programs ]; then # what the image takes: only waymarkd and waymark

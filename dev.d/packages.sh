@@ -9,11 +9,11 @@ PACKAGES_BUILD=(
     libprotobuf-c-dev libprotobuf-dev libprotoc-dev libre2-dev libssl-dev liburcu-dev libuv1-dev
     libyaml-dev protobuf-c-compiler protobuf-compiler uthash-dev zlib1g-dev
 )
-PACKAGES_RUN=(postgresql-15 postgresql-15-postgis-3 redis-server util-linux)
-PACKAGES_TEST=(
-    clang curl glewlwyd openssl procps python3 python3-cryptography python3-grpc-tools
-    python3-grpcio python3-jwt python3-protobuf
+PACKAGES_RUN=(
+    postgresql-15 postgresql-15-postgis-3 python3 python3-grpc-tools python3-grpcio
+    python3-protobuf redis-server util-linux
 )
+PACKAGES_TEST=(clang curl glewlwyd openssl procps python3-cryptography python3-jwt)
 PACKAGES_LINT=(clang-format shellcheck)
 PACKAGES_IMAGE=(buildah debootstrap)
 

@@ -66,6 +66,7 @@ cmd_up() {
     done
     need build run
     build_programs
+    build_python_client
     if [ -z "$foreground${fresh[*]}" ] && runs_what_is_built && serves; then
         step "waymark is running already"
         print_welcome
@@ -100,24 +101,24 @@ serves_or_died() {
     serves || ! kill -0 "$1" 2>/dev/null
 }
 
+# In this order: where it listens, how to get a token, three lines to paste.
 print_welcome() {
-    local address issuer
+    local address
     address=$(dev_env WAYMARK_ADDRESS)
-    issuer=$(dev_env WAYMARK_ISSUER)
     cat <<END
 
-waymark listens on $address (gRPC, no TLS; health and reflection are on)
-  issuer ${issuer:-see dev.env}, log $STATE/waymarkd.log
+waymark listens on $address (gRPC without TLS, reflection is on)
+  its log is $STATE/waymarkd.log
 
-A token, good for an hour:
-  eval "\$(./dev env)"; waymark token --sub alice --role operator
+A token for a day's work, from the development issuer:
+  export TOKEN=\$($BIN_DIR/waymark token --state $STATE --sub alice --role operator)
 
-Three ways to call it, each a line to paste:
-  grpcurl -plaintext -H "authorization: Bearer \$(.waymark/bin/waymark token --sub alice --role operator)" -d '{"page_size": 5}' $address waymark.geo.v1.FenceService/ListFences
-  .waymark/bin/waymark --token "\$(.waymark/bin/waymark token --sub alice --role operator)" whoami
-  /usr/bin/python3 examples/python/whoami.py $address "\$(.waymark/bin/waymark token --sub alice --role operator)"
+Three lines to paste after it, by grpcurl, the waymark command and Python:
+  grpcurl -plaintext -H "authorization: Bearer \$TOKEN" $address waymark.auth.v1.AuthService/WhoAmI
+  $BIN_DIR/waymark --address $address --token "\$TOKEN" whoami
+  PYTHONPATH=$WORK_DIR/python /usr/bin/python3 -c 'import grpc, os; from waymark.auth.v1 import auth_service_pb2 as m, auth_service_pb2_grpc as s; print(s.AuthServiceStub(grpc.insecure_channel("$address")).WhoAmI(m.WhoAmIRequest(), metadata=[("authorization", "Bearer " + os.environ["TOKEN"])]))'
 
-./dev env puts waymark, psql and redis-cli into this shell; ./dev demo shows what it does.
+eval "\$(./dev env)" brings waymark, psql and redis-cli into this shell; ./dev demo shows what it does.
 END
 }
 

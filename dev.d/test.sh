@@ -6,8 +6,12 @@ GRPCURL_VERSION=v1.9.1
 # The labels to test, one a line: all, or those that hold one of the filters.
 test_labels() {
     local labels
-    labels=$(bazel query --noshow_progress --output=label 'tests(//...)' 2>/dev/null |
-        sort) || true
+    # A BUILD file that does not load would hide its tests: then nothing is tested.
+    labels=$(bazel query --noshow_progress --output=label 'tests(//...)' 2>"$WORK_DIR/query.log") || {
+        cat "$WORK_DIR/query.log" >&2
+        die 1 "not all BUILD files can be read"
+    }
+    labels=$(sort <<<"$labels")
     if [ $# -gt 0 ]; then
         labels=$(grep -F "$(printf '%s\n' "$@")" <<<"$labels" || true)
     fi
@@ -57,15 +61,16 @@ run_tests() {
 }
 
 cmd_test() {
-    local config=opt labels status=0
+    local config=opt found labels status=0
     while [ $# -gt 0 ] && [[ $1 == --* ]]; do
         config=$(config_option "$1") || die 2 "test: unknown option $1"
         shift
     done
     need build run test
     mkdir -p "$WORK_DIR"
-    mapfile -t labels < <(test_labels "$@")
-    [ -n "${labels[*]}" ] || die 1 "no test matches: $*"
+    found=$(test_labels "$@")
+    [ -n "$found" ] || die 1 "no test matches: $*"
+    mapfile -t labels <<<"$found"
     step "Testing ${#labels[@]} targets ($config)"
     run_tests "$config" "${labels[@]}" || status=$?
     # Bazel: 0 all passed, 1 build failed, 3 some tests failed; the count below says which.
