@@ -21,7 +21,7 @@ COPY --from=build /out/packages /usr/share/waymark/packages
 RUN apt-get update \
     && xargs apt-get install -y --no-install-recommends ca-certificates </usr/share/waymark/packages \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 7654 --home-dir /nonexistent --shell /usr/sbin/nologin waymark
+    && useradd --uid 7654 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin waymark
 COPY --from=build /out/bin/ /usr/local/bin/
 COPY LICENSE NOTICE /usr/share/doc/waymark/
 USER 7654:7654

@@ -86,20 +86,20 @@ image_from_root() {
 image_try() {
     local runner=$1 tag=$2
     (
-        STATE=$WORK_DIR/image PORT=$((PORT + 2))
+        STATE=$WORK_DIR/image PORT=$((PORT + 20))
         trap stop_server EXIT
         stop_server
         start_server --fresh
         sockets=$(dev_env PGHOST)
         TRIAL_ENVIRONMENT=(
-            "WAYMARK_LISTEN=127.0.0.1:$((PORT + 1))"
+            "WAYMARK_LISTEN=127.0.0.1:$((PORT + 2))"
             "WAYMARK_ISSUER=https://issuer.invalid" # asked for keys only when a token comes
             "WAYMARK_POSTGRES=host=$sockets dbname=$(dev_env PGDATABASE) user=$(dev_env PGUSER)"
         )
         step "Starting $tag once"
         # The socket's owner: PostgreSQL's unprivileged user.
         "$runner" "$tag" "$sockets" "$(stat -c %u:%g "$sockets")" >"$STATE/trial.log" 2>&1 &
-        if ! wait_for 60 "$BIN_DIR/waymark" --address "127.0.0.1:$((PORT + 1))" health; then
+        if ! wait_for 60 "$BIN_DIR/waymark" --address "127.0.0.1:$((PORT + 2))" health; then
             tail -n 20 "$STATE/trial.log" >&2
             die 1 "the image's server did not start"
         fi

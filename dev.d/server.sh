@@ -9,6 +9,11 @@ STATE=$WORK_DIR
 START_SECONDS=120 # the first start makes a database cluster
 STOP_SECONDS=40   # drains calls, then checkpoints PostgreSQL
 
+# The flags of the running instance: state, server and, one port above it, the dev issuer.
+set_dev_flags() {
+    DEV_FLAGS=(dev --state "$STATE" --listen "127.0.0.1:$PORT" --issuer-listen "127.0.0.1:$((PORT + 1))")
+}
+
 # is_running PID NAME: a pid file may be older than the process that has its number now.
 is_running() {
     [ -n "$1" ] && [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ]
@@ -74,7 +79,8 @@ cmd_up() {
     fi
     stop_server # an older build, or a half-started one; the state stays unless --fresh
     if [ -n "$foreground" ]; then
-        exec "$BIN_DIR/waymarkd" dev --state "$STATE" --listen "127.0.0.1:$PORT" "${fresh[@]}"
+        set_dev_flags
+        exec "$BIN_DIR/waymarkd" "${DEV_FLAGS[@]}" "${fresh[@]}"
     fi
     start_server "${fresh[@]}"
     print_welcome
@@ -87,8 +93,8 @@ start_server() {
     rm -f "$STATE/waymarkd.pid"
     # A shell with ./dev env in it must not tell the server what its issuer is.
     unset WAYMARK_ISSUER WAYMARK_TOKEN
-    setsid "$BIN_DIR/waymarkd" dev --state "$STATE" --listen "127.0.0.1:$PORT" "$@" \
-        </dev/null >"$log" 2>&1 &
+    set_dev_flags
+    setsid "$BIN_DIR/waymarkd" "${DEV_FLAGS[@]}" "$@" </dev/null >"$log" 2>&1 &
     pid=$!
     if ! wait_for "$START_SECONDS" serves_or_died "$pid" || ! serves; then
         tail -n 20 "$log" "$STATE/waymarkd.log" >&2 2>/dev/null || true
@@ -188,7 +194,7 @@ cmd_bench() {
     bin=$(bazel_bin opt)
     publish "$bin/tests/bench/waymark_bench" waymark_bench
     (
-        STATE=$WORK_DIR/bench PORT=$((PORT + 1))
+        STATE=$WORK_DIR/bench PORT=$((PORT + 10))
         trap stop_server EXIT
         stop_server
         start_server --fresh
