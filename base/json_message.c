@@ -213,6 +213,10 @@ static wm_code read_enum(read_context *ctx, const read_frame *frame, const wm_js
 {
     int64_t wide;
 
+    if (json->kind == WM_JSON_NULL) { /* only a NullValue gets here with null */
+        *number = 0;
+        return WM_OK;
+    }
     if (json->kind == WM_JSON_STRING) {
         const ProtobufCEnumValue *value =
             protobuf_c_enum_descriptor_get_value_by_name(field->descriptor, json->text);

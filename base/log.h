@@ -51,7 +51,7 @@ void wm_log_write(wm_log_level level, const char *msg, const wm_log_field *field
 #define wm_log(level, msg, ...)                                                                  \
     do {                                                                                         \
         if (wm_log_enabled(level)) {                                                             \
-            const wm_log_field wm_log_fields_[] = {{0}, ##__VA_ARGS__};                          \
+            const wm_log_field wm_log_fields_[] = {wm_log_s("", NULL), ##__VA_ARGS__};          \
             wm_log_write((level), (msg), wm_log_fields_ + 1, WM_ARRAY_LEN(wm_log_fields_) - 1);  \
         }                                                                                        \
     } while (0)
