@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # STATE is the server part's
 # dev.d/build.sh - Bazel calls: build, clean, install, and the programs that other parts run.
 
 SERVER_LABEL=//server:waymarkd
@@ -95,6 +95,7 @@ cmd_install() {
         esac
     done
     [ -n "$prefix" ] || die 2 "install: --prefix DIR is missing"
+    prefix=$(absolute "$prefix")
     mkdir -p "$prefix"
     prefix=$(cd "$prefix" && pwd)
     need build
@@ -145,9 +146,13 @@ install_libraries() {
 }
 
 cmd_clean() {
-    cmd_down
+    local state
+    for state in "$WORK_DIR" "$WORK_DIR/bench" "$WORK_DIR/image"; do
+        STATE=$state # that the next two are about
+        stop_server
+        remove_data
+    done
     step "Removing state and built files"
-    remove_data
     rm -rf "$WORK_DIR"
     have bazel && bazel clean >&2
     return 0

@@ -27,6 +27,14 @@ die() {
     exit "$status"
 }
 
+# absolute PATH: as seen from where ./dev was called.
+absolute() {
+    case $1 in
+        /*) printf '%s\n' "$1" ;;
+        *) printf '%s/%s\n' "${CALLER_DIR:-$PWD}" "$1" ;;
+    esac
+}
+
 have() {
     command -v "$1" >/dev/null 2>&1
 }

@@ -146,6 +146,15 @@ is_gone() {
     [ ! -d "/proc/$1" ] || [ "$(awk '{print $3}' "/proc/$1/stat" 2>/dev/null)" = Z ]
 }
 
+# The database lies outside the state directory where its user could not reach it inside.
+remove_data() {
+    local data
+    data=$(dirname "$(dev_env PGHOST)")
+    case $data in
+        /var/tmp/waymark-*) rm -rf "$data" ;;
+    esac
+}
+
 cmd_down() {
     stop_server
     step "waymark is down"
@@ -182,6 +191,7 @@ cmd_env() {
 
 cmd_demo() {
     cmd_up "" >/dev/null
+    cd "$CALLER_DIR"
     WAYMARK_TOKEN=$(waymark token --sub dev-admin --role admin) waymark demo "$@"
 }
 
@@ -199,14 +209,17 @@ cmd_bench() {
         stop_server
         start_server --fresh
         eval "$(cmd_env)"
+        cd "$CALLER_DIR"
         waymark_bench "$@"
     ) || status=$?
     return "$status"
 }
 
 cmd_conformance() {
-    local name=${1:-} file=${2:-}
-    { [ -n "$name" ] && [ -r "$file" ]; } || die 2 "usage: ./dev conformance NAME FILE.jsonl"
+    local name=${1:-} file
+    file=$(absolute "${2:-}")
+    { [ -n "$name" ] && [ -f "$file" ] && [ -r "$file" ]; } ||
+        die 2 "usage: ./dev conformance NAME FILE.jsonl (a file that can be read)"
     [[ $name =~ ^[a-z_]+$ ]] || die 2 "conformance: bad name $name"
     grep -qs "\"$name\"" tests/conformance/BUILD ||
         die 2 "conformance: there is no $name in tests/conformance"
