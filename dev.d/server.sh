@@ -7,12 +7,8 @@
 PORT=${WAYMARK_PORT:-7654}
 STATE=$WORK_DIR
 START_SECONDS=120 # the first start makes a database cluster
+LOG_SIZE_MAX=$((64 << 20)) # then `up` begins a new one and keeps the old as .1
 STOP_SECONDS=40   # drains calls, then checkpoints PostgreSQL
-
-# The flags of the running instance: state, server and, one port above it, the dev issuer.
-set_dev_flags() {
-    DEV_FLAGS=(dev --state "$STATE" --listen "127.0.0.1:$PORT" --issuer-listen "127.0.0.1:$((PORT + 1))")
-}
 
 # is_running PID NAME: a pid file may be older than the process that has its number now.
 is_running() {
@@ -79,27 +75,29 @@ cmd_up() {
     fi
     stop_server # an older build, or a half-started one; the state stays unless --fresh
     if [ -n "$foreground" ]; then
-        set_dev_flags
-        exec "$BIN_DIR/waymarkd" "${DEV_FLAGS[@]}" "${fresh[@]}"
+        exec "$BIN_DIR/waymarkd" dev --state "$STATE" --listen "127.0.0.1:$PORT" "${fresh[@]}"
     fi
     start_server "${fresh[@]}"
     print_welcome
 }
 
 start_server() {
-    local pid log=$STATE/start.log
+    local pid log=$STATE/waymarkd.log
     step "Starting waymark"
     mkdir -p "$STATE"
     rm -f "$STATE/waymarkd.pid"
+    if [ "$(stat -c %s "$log" 2>/dev/null || echo 0)" -gt "$LOG_SIZE_MAX" ]; then
+        mv -f "$log" "$log.1"
+    fi
     # A shell with ./dev env in it must not tell the server what its issuer is.
     unset WAYMARK_ISSUER WAYMARK_TOKEN
-    set_dev_flags
-    setsid "$BIN_DIR/waymarkd" "${DEV_FLAGS[@]}" "$@" </dev/null >"$log" 2>&1 &
+    setsid "$BIN_DIR/waymarkd" dev --state "$STATE" --listen "127.0.0.1:$PORT" "$@" \
+        </dev/null >>"$log" 2>&1 &
     pid=$!
     if ! wait_for "$START_SECONDS" serves_or_died "$pid" || ! serves; then
-        tail -n 20 "$log" "$STATE/waymarkd.log" >&2 2>/dev/null || true
+        tail -n 20 "$log" >&2
         kill "$pid" 2>/dev/null || true
-        die 1 "waymark did not start; its logs are in $STATE"
+        die 1 "waymark did not start; its log is $log"
     fi
 }
 
@@ -116,7 +114,7 @@ print_welcome() {
 waymark listens on $address (gRPC without TLS, reflection is on)
   its log is $STATE/waymarkd.log
 
-A token for a day's work, from the development issuer:
+A token, good for an hour, from the development issuer:
   export TOKEN=\$($BIN_DIR/waymark token --state $STATE --sub alice --role operator)
 
 Three lines to paste after it, by grpcurl, the waymark command and Python:
@@ -177,7 +175,7 @@ print_export() {
 cmd_env() {
     local key token
     serves || die 1 "waymark is not running (./dev up starts it)"
-    token=$(waymark token --sub dev-admin --role admin) || die 1 "the dev issuer gave no token"
+    token=$(waymark token --sub dev-admin) || die 1 "the dev issuer gave no token"
     while IFS='=' read -r key value; do
         [[ $key =~ ^[A-Z][A-Z0-9_]*$ ]] && [ "$key" != WAYMARK_TOKEN ] && print_export "$key" "$value"
     done <"$STATE/dev.env"
@@ -191,8 +189,8 @@ cmd_env() {
 
 cmd_demo() {
     cmd_up "" >/dev/null
-    cd "$CALLER_DIR"
-    WAYMARK_TOKEN=$(waymark token --sub dev-admin --role admin) waymark demo "$@"
+    cd "$CALLER_DIR" || return
+    WAYMARK_TOKEN=$(waymark token --sub dev-admin) waymark demo "$@"
 }
 
 # The bench has a server of its own, with fresh state, so that neither disturbs the other.
