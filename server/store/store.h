@@ -144,6 +144,7 @@ struct store_tx {
     int64_t wait_until_us;
     unsigned state;
     bool writes;
+    bool sent; /* a step has been done */
     bool lost; /* failed with the connection, and certainly not committed */
 };
 
