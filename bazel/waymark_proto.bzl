@@ -130,12 +130,12 @@ _waymark_generate = rule(
 )
 
 def _descriptor_set_implementation(ctx):
-    info = ctx.attr.protos[WaymarkProtoInfo]
+    infos = [p[WaymarkProtoInfo] for p in ctx.attr.protos]
     output = ctx.actions.declare_file(ctx.label.name + ".binpb")
     _run_protoc(
         ctx,
-        info,
-        info.direct,
+        WaymarkProtoInfo(sources = depset(transitive = [i.sources for i in infos]), direct = []),
+        [file for i in infos for file in i.direct],
         [output],
         ["--include_imports", "--descriptor_set_out=" + output.path],
         [],
@@ -146,7 +146,7 @@ def _descriptor_set_implementation(ctx):
 _waymark_descriptor_set = rule(
     implementation = _descriptor_set_implementation,
     attrs = {
-        "protos": attr.label(mandatory = True, providers = [WaymarkProtoInfo]),
+        "protos": attr.label_list(mandatory = True, providers = [WaymarkProtoInfo]),
         "_protoc": attr.label(
             default = "@protoc//:protoc",
             executable = True,
@@ -162,6 +162,20 @@ def _suffixed(label, suffix):
     if ":" not in label:
         label = label + ":" + label.split("/")[-1]
     return label + suffix
+
+def waymark_descriptor_set(name, deps, visibility = None):
+    """One FileDescriptorSet (name.binpb) of several waymark_proto_library targets.
+
+    Args:
+      name: of the target and the file.
+      deps: waymark_proto_library targets.
+      visibility: as usual.
+    """
+    _waymark_descriptor_set(
+        name = name,
+        protos = [_suffixed(d, "_protos") for d in deps],
+        visibility = visibility,
+    )
 
 def _output_group(name, generated, group, tags):
     native.filegroup(name = name, srcs = [generated], output_group = group, tags = tags)
@@ -191,7 +205,7 @@ def waymark_proto_library(name, srcs, deps = [], services = None, visibility = N
     )
     _waymark_descriptor_set(
         name = name + "_descriptor_set",
-        protos = protos,
+        protos = [protos],
         visibility = visibility,
         tags = tags,
     )
