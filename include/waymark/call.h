@@ -6,7 +6,8 @@
  * A stream carries messages one way or both ways:
  * - Reading is asked for: waymark_stream_read() brings one message(), or the end.
  * - One message is on its way at a time: a write answers false until writable(), which comes once
- *   for each false. So nothing queues here.
+ *   after a false unless the stream ends. So nothing queues here. What is written to a stream
+ *   that is ending is dropped and answers true.
  * - ended() comes exactly once, last, also after waymark_stream_cancel() and on any failure.
  *   Messages that arrived before the end but were not asked for are dropped with it, except
  *   when the server ended the stream by itself: then the end waits until they are read.
@@ -55,7 +56,7 @@ void waymark_stream_read(waymark_stream *stream);
 void waymark_stream_close(waymark_stream *stream);
 void waymark_stream_cancel(waymark_stream *stream);
 /* The status of a stream that has ended; NULL while it is open. */
-const waymark_status *waymark_stream_status(const waymark_stream *stream);
+const waymark_status *waymark_stream_status(waymark_stream *stream);
 /* Gives the handle up, once; a stream that is still open is cancelled, and its ended() still
  * comes. May be called from ended(). NULL is fine. */
 void waymark_stream_free(waymark_stream *stream);
