@@ -180,7 +180,7 @@ static const option options[] = {
     {"log-level", "LEVEL", ON_SERVE | ON_DEV | ON_MIGRATE, set_level, 0, "debug, info, warn or error (info)"},
     {"state", "DIR", ON_DEV, set_text, AT(state_dir), "where database, keys and logs live (.waymark)"},
     {"issuer-listen", "HOST:PORT", ON_DEV, set_text, AT(issuer_listen),
-     "of the development token issuer (127.0.0.1:7655)"},
+     "of the development token issuer (127.0.0.1, 1000 above the first --listen)"},
     {"fresh", NULL, ON_DEV, set_switch, AT(fresh), "start from an empty state"},
     {"join", "DIR", ON_DEV, set_text, AT(join_dir),
      "be a second server on the database, Redis and issuer of the dev mode that runs in DIR"},
@@ -193,7 +193,6 @@ void config_init(config *config, config_command command)
     config->drain_ms = 10000;
     config->log_level = WM_LOG_INFO;
     config->state_dir = ".waymark";
-    config->issuer_listen = "127.0.0.1:7655";
     config->command = command;
 }
 
@@ -251,7 +250,7 @@ static wm_code read_environment(config *config, unsigned on, wm_err *err)
 {
     for (size_t i = 0; i < WM_ARRAY_LEN(options); i++) {
         char name[64];
-        int len = snprintf(name, sizeof(name), "WAYMARK_%s", options[i].name);
+        int len = snprintf(name, sizeof(name), "WAYMARKD_%s", options[i].name);
         for (int c = 0; c < len; c++) name[c] = name[c] == '-' ? '_' : (char)toupper((unsigned char)name[c]);
         const char *value = getenv(name);
         if (value == NULL || !(options[i].commands & on)) continue;

@@ -1,8 +1,9 @@
 /* server/config.h - what the operator says: flags, a file, the environment.
  *
  * Every option has one name. As a flag it is `--postgres TEXT`; in the file that
- * --config names, a line `postgres = TEXT`; in the environment WAYMARK_POSTGRES. Flags win
- * over the environment, which wins over the file. Options that may be repeated add up.
+ * --config names, a line `postgres = TEXT`; in the environment WAYMARKD_POSTGRES (names
+ * without the D are the client's). Flags win over the environment, which wins over the
+ * file. Options that may be repeated add up.
  *
  * Threads: read once at start, then constant.
  * Memory:  texts live in the config's arena.
@@ -49,7 +50,7 @@ typedef struct config {
     /* Dev mode only. */
     const char *state_dir;
     const char *join_dir;
-    const char *issuer_listen;
+    const char *issuer_listen; /* NULL: 127.0.0.1, 1000 above the first listener */
     bool fresh;
 } config;
 

@@ -23,7 +23,7 @@ static void print_usage(void)
            "  waymarkd version             print the version\n"
            "\n"
            "waymarkd COMMAND --help lists the options. Each can also be set in the environment\n"
-           "(--log-level is WAYMARK_LOG_LEVEL) or in the file that --config names.\n",
+           "(--log-level is WAYMARKD_LOG_LEVEL) or in the file that --config names.\n",
            WAYMARK_VERSION);
 }
 
@@ -48,7 +48,9 @@ static int serve(const config *config)
 static int migrate(const config *config)
 {
     wm_err err = {0};
-    if (store_migrate(config->postgres, &err) != WM_OK) return complain(&err);
+    unsigned applied = 0;
+    if (store_migrate(config->postgres, &applied, &err) != WM_OK) return complain(&err);
+    printf("%u migrations applied\n", applied);
     return 0;
 }
 
