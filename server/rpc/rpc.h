@@ -85,7 +85,8 @@ uint64_t rpc_id(const rpc_call *call); /* in logs */
 int64_t rpc_deadline_us(const rpc_call *call);
 bool rpc_is_cancelled(const rpc_call *call); /* any thread */
 const char *rpc_peer(rpc_call *call);
-/* First value of a request metadata key (lower case; "-bin" values are raw), or NULL. */
+/* First value of a request metadata key (lower case; "-bin" values are raw), or NULL. It is
+ * `*len` bytes in the call, not followed by a NUL. */
 const char *rpc_metadata(const rpc_call *call, const char *key, size_t *len);
 
 /* ---- what a handler keeps: one pointer of its own ---- */
@@ -141,8 +142,8 @@ const char *rpc_namespace_name(const rpc_call *call);
 
 /* ---- the server ---- */
 typedef struct rpc_listener {
-    const char *address;       /* "127.0.0.1:7654", "[::]:443", "unix:/run/waymark.sock" */
-    const char *cert_file;     /* NULL: plaintext */
+    const char *address;   /* "127.0.0.1:7654", "[::]:443", "unix:/run/waymark.sock" */
+    const char *cert_file; /* NULL: plaintext */
     const char *key_file;
     const char *client_ca_file; /* not NULL: client certificates are required (mTLS) */
 } rpc_listener;
@@ -156,10 +157,10 @@ typedef struct rpc_config {
     size_t n_services;
     rpc_interceptor *const *interceptors;
     size_t n_interceptors;
-    size_t slots_per_method;      /* outstanding request slots per method and lane; 0: 64 */
-    size_t calls_max;             /* calls in flight per lane; more get RESOURCE_EXHAUSTED; 0: 10000 */
-    size_t message_size_max;      /* bytes, both directions; 0: WM_WIRE_SIZE_MAX */
-    size_t memory_max;            /* resource quota, bytes; 0: 64 MiB */
+    size_t slots_per_method; /* outstanding request slots per method and lane; 0: 64 */
+    size_t calls_max;        /* calls in flight per lane; more get RESOURCE_EXHAUSTED; 0: 10000 */
+    size_t message_size_max; /* bytes, both directions; 0: WM_WIRE_SIZE_MAX */
+    size_t memory_max;       /* resource quota, bytes; 0: 64 MiB */
     /* FileDescriptorSets for reflection, one serialized set with imports. */
     const void *descriptor_set;
     size_t descriptor_set_size;

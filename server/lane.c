@@ -1,0 +1,205 @@
+/* server/lane.c - the loop thread of a lane and its mailbox.
+ *
+ * The mailbox is a stack of messages that senders push with one compare-and-swap
+ * and the loop takes whole with one exchange, then turns around. Only the sender
+ * who finds it empty wakes the loop, so a burst costs one wake-up. Order between
+ * any two posts that happen one after the other, from whichever threads, is kept.
+ */
+#include "server/lane.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct lane {
+    uv_loop_t loop;
+    uv_async_t wake;
+    uv_thread_t thread;
+    _Atomic(lane_msg *) posted; /* newest first */
+    store *store;
+    unsigned index;
+};
+
+static _Thread_local lane *lane_current;
+
+static lane_msg *posted_take(lane *lane)
+{
+    lane_msg *newest = atomic_exchange_explicit(&lane->posted, NULL, memory_order_acquire);
+    lane_msg *oldest = NULL;
+
+    while (newest != NULL) {
+        lane_msg *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
+/* Runs what is posted now; what that posts comes with the next wake-up. */
+static bool posted_run(lane *lane)
+{
+    lane_msg *msg = posted_take(lane);
+    bool any = msg != NULL;
+
+    while (msg != NULL) {
+        lane_msg *next = msg->next; /* run() may free the message */
+        msg->run(msg);
+        msg = next;
+    }
+    return any;
+}
+
+static void lane_woken(uv_async_t *wake)
+{
+    posted_run(wake->data);
+}
+
+static void lane_main(void *arg)
+{
+    lane *lane = arg;
+
+    lane_current = lane;
+    uv_run(&lane->loop, UV_RUN_DEFAULT);
+    /* lane_stop() let go of the wake-up handle, so nothing else is left on the loop; the last
+     * things to end may have posted something. */
+    while (posted_run(lane))
+        uv_run(&lane->loop, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&lane->wake, NULL);
+    uv_run(&lane->loop, UV_RUN_DEFAULT);
+}
+
+wm_code lane_new(unsigned index, lane **made, wm_err *err)
+{
+    lane *lane = calloc(1, sizeof(*lane));
+    int rc;
+
+    if (lane == NULL)
+        return wm_fail(err, WM_EXHAUSTED, "INTERNAL", "no memory for a lane");
+    lane->index = index;
+    atomic_init(&lane->posted, NULL);
+    rc = uv_loop_init(&lane->loop);
+    if (rc != 0)
+        goto fail_loop;
+    rc = uv_async_init(&lane->loop, &lane->wake, lane_woken);
+    if (rc != 0)
+        goto fail_async;
+    lane->wake.data = lane;
+    rc = uv_thread_create(&lane->thread, lane_main, lane);
+    if (rc != 0)
+        goto fail_thread;
+    *made = lane;
+    return WM_OK;
+
+fail_thread:
+    uv_close((uv_handle_t *)&lane->wake, NULL);
+    uv_run(&lane->loop, UV_RUN_DEFAULT);
+fail_async:
+    uv_loop_close(&lane->loop);
+fail_loop:
+    free(lane);
+    return wm_fail(err, WM_EXHAUSTED, "INTERNAL", "cannot start lane %u: %s", index,
+                   uv_strerror(rc));
+}
+
+static void lane_stop(void *ctx)
+{
+    lane *lane = ctx;
+    uv_unref((uv_handle_t *)&lane->wake);
+}
+
+void lane_free(lane *lane)
+{
+    if (lane == NULL)
+        return;
+    lane_call(lane, lane_stop, lane);
+    uv_thread_join(&lane->thread);
+    int rc = uv_loop_close(&lane->loop);
+    assert(rc == 0);
+    (void)rc;
+    free(lane);
+}
+
+unsigned lane_index(const lane *lane)
+{
+    return lane->index;
+}
+
+uv_loop_t *lane_loop(lane *lane)
+{
+    return &lane->loop;
+}
+
+bool lane_is_here(const lane *lane)
+{
+    return lane_current == lane;
+}
+
+void lane_post(lane *lane, lane_msg *msg)
+{
+    lane_msg *head = atomic_load_explicit(&lane->posted, memory_order_relaxed);
+
+    do {
+        msg->next = head;
+    } while (!atomic_compare_exchange_weak_explicit(&lane->posted, &head, msg, memory_order_release,
+                                                    memory_order_relaxed));
+    if (head == NULL)
+        uv_async_send(&lane->wake);
+}
+
+typedef struct lane_calling {
+    lane_msg msg;
+    void (*fn)(void *ctx);
+    void *ctx;
+    uv_sem_t done;
+} lane_calling;
+
+static void lane_call_run(lane_msg *msg)
+{
+    lane_calling *calling = wm_container_of(msg, lane_calling, msg);
+
+    calling->fn(calling->ctx);
+    uv_sem_post(&calling->done);
+}
+
+void lane_call(lane *lane, void (*fn)(void *ctx), void *ctx)
+{
+    lane_calling calling = {.msg.run = lane_call_run, .fn = fn, .ctx = ctx};
+
+    assert(lane_current == NULL);
+    if (uv_sem_init(&calling.done, 0) != 0)
+        abort();
+    lane_post(lane, &calling.msg);
+    uv_sem_wait(&calling.done);
+    uv_sem_destroy(&calling.done);
+}
+
+static void lane_job_run(uv_work_t *work)
+{
+    lane_job *job = wm_container_of(work, lane_job, work);
+    job->run(job);
+}
+
+static void lane_job_done(uv_work_t *work, int status)
+{
+    lane_job *job = wm_container_of(work, lane_job, work);
+    (void)status; /* nobody cancels jobs */
+    job->done(job);
+}
+
+void lane_work(lane *lane, lane_job *job)
+{
+    assert(lane_is_here(lane));
+    job->lane = lane;
+    uv_queue_work(&lane->loop, &job->work, lane_job_run, lane_job_done);
+}
+
+store *lane_store(lane *lane)
+{
+    return lane->store;
+}
+
+void lane_set_store(lane *lane, store *store)
+{
+    lane->store = store;
+}

@@ -1,0 +1,56 @@
+/* server/obs/access_log.c - see access_log.h.
+ *
+ * Must not log what a call carries: only who called what, and how it ended.
+ */
+#include "server/obs/access_log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+
+static const char *(*subject_of)(const rpc_call *call);
+
+static wm_log_level level_of(const rpc_call *call, wm_code code)
+{
+    switch (code) {
+    case WM_INTERNAL:
+    case WM_UNKNOWN:
+    case WM_DATA_LOSS:
+        return WM_LOG_ERROR;
+    default:
+        /* Probes come every second and say nothing. */
+        return strncmp(rpc_method(call)->path, "/grpc.", 6) == 0 ? WM_LOG_DEBUG : WM_LOG_INFO;
+    }
+}
+
+static void access_log_finished(rpc_interceptor *self, rpc_call *call, wm_code code,
+                                int64_t duration_us)
+{
+    wm_log_level level = level_of(call, code);
+    const char *subject;
+    char id[17];
+
+    (void)self;
+    if (!wm_log_enabled(level))
+        return;
+    subject = subject_of != NULL ? subject_of(call) : NULL;
+    snprintf(id, sizeof(id), "%016" PRIx64, rpc_id(call));
+    wm_log(level, "call", wm_log_s("call", id), wm_log_s("method", rpc_method(call)->path),
+           wm_log_s("code", wm_code_name(code)), wm_log_i("duration_us", duration_us),
+           wm_log_s("namespace", rpc_namespace_name(call)),
+           wm_log_s("subject", subject != NULL ? subject : ""), wm_log_s("peer", rpc_peer(call)));
+}
+
+static rpc_interceptor access_log = {.name = "access_log", .finished = access_log_finished};
+
+rpc_interceptor *obs_access_log(void)
+{
+    return &access_log;
+}
+
+void obs_access_log_set_subject(const char *(*subject)(const rpc_call *call))
+{
+    subject_of = subject;
+}

@@ -1,0 +1,30 @@
+/* server/obs/access_log.h - one JSON line per call.
+ *
+ *   {"time":"...","level":"info","msg":"call","call":"9b2f...","method":"/waymark...",
+ *    "code":"OK","duration_us":412,"namespace":"default","subject":"alice","peer":"ipv4:..."}
+ *
+ * Answered calls are logged at debug level when they are health checks or reflection, else
+ * at info; those that end with INTERNAL, UNKNOWN or DATA_LOSS at error.
+ *
+ * Threads: the interceptor runs on whichever thread a call ends on and keeps no state.
+ */
+#ifndef WAYMARK_SERVER_OBS_ACCESS_LOG_H
+#define WAYMARK_SERVER_OBS_ACCESS_LOG_H
+
+#include "server/rpc/rpc.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Put it first in the chain: it lets every call pass. Static. */
+rpc_interceptor *obs_access_log(void);
+
+/* Who the caller of a call is, for the log; NULL for nobody. Auth says it, so that obs need
+ * not know auth. Set before the server starts. */
+void obs_access_log_set_subject(const char *(*subject)(const rpc_call *call));
+
+#ifdef __cplusplus
+}
+#endif
+#endif

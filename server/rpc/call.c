@@ -1,0 +1,724 @@
+/* server/rpc/call.c - the life of a call, from the slot to the free list.
+ *
+ *   take ─> STARTING ─> DECODING ─> REQUESTED ─> HANDLED ─> final batch ─> over
+ *             │ started()  │ first    │ requested() │ request(), opened()
+ *             │            │ message  │             │
+ *             └────────────┴──────────┴── rpc_fail ─┘
+ *
+ * Up to HANDLED the queue thread and the interceptors own the call. An interceptor may
+ * answer in place or later from any thread; later answers come back to the queue
+ * thread by an empty batch (rpc_next) or end the call directly (rpc_fail).
+ *
+ * Inline methods are answered in one batch (metadata, message, status, close); all
+ * others arm the close first, so that cancelled() can come while they work.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/support/alloc.h>
+
+#include "base/clock.h"
+#include "base/codec.h"
+#include "base/log.h"
+#include "server/rpc/internal.h"
+
+/* What the queue thread is doing, so that an interceptor's answer in place needs no event. */
+static _Thread_local struct {
+    rpc_call *asking; /* the call whose interceptor runs in this thread */
+    bool is_answered; /* it has called rpc_next() */
+} here;
+
+/* ---- taking and recycling ---- */
+
+static void returned_take(rpc_queue *queue)
+{
+    rpc_call *call = atomic_exchange_explicit(&queue->returned, NULL, memory_order_acquire);
+
+    while (call != NULL) {
+        rpc_call *next = call->next_free;
+        call->next_free = queue->free_calls;
+        queue->free_calls = call;
+        queue->n_free_calls++;
+        call = next;
+    }
+}
+
+static rpc_call *call_alloc(rpc_queue *queue)
+{
+    rpc_call *call;
+
+    if (queue->free_calls == NULL)
+        returned_take(queue);
+    call = queue->free_calls;
+    if (call != NULL) {
+        queue->free_calls = call->next_free;
+        queue->n_free_calls--;
+        return call;
+    }
+    call = malloc(sizeof(*call));
+    if (call == NULL)
+        abort();
+    wm_arena_init(&call->arena, 0);
+    return call;
+}
+
+static void call_dispose(rpc_call *call)
+{
+    wm_arena_free(&call->arena);
+    free(call);
+}
+
+/* At home. A loop cannot touch the queue thread's list; it leaves the call where the
+ * queue thread looks when its list is empty. */
+static void call_recycle(rpc_call *call)
+{
+    rpc_queue *queue = call->queue;
+
+    wm_arena_reset(&call->arena);
+    if (!call->on_loop) {
+        if (queue->n_free_calls >= RPC_FREE_CALLS_MAX) {
+            call_dispose(call);
+            return;
+        }
+        call->next_free = queue->free_calls;
+        queue->free_calls = call;
+        queue->n_free_calls++;
+        return;
+    }
+    if (atomic_load_explicit(&queue->calls, memory_order_relaxed) > RPC_FREE_CALLS_MAX) {
+        call_dispose(call);
+        return;
+    }
+    call->next_free = atomic_load_explicit(&queue->returned, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&queue->returned, &call->next_free, call,
+                                                  memory_order_release, memory_order_relaxed))
+        continue;
+}
+
+void rpc_call_free_all(rpc_queue *queue)
+{
+    returned_take(queue);
+    while (queue->free_calls != NULL) {
+        rpc_call *call = queue->free_calls;
+        queue->free_calls = call->next_free;
+        call_dispose(call);
+    }
+}
+
+static void call_resumed(rpc_event *event, bool ok);
+static void call_first_read(rpc_event *event, bool ok);
+static void call_closed(rpc_event *event, bool ok);
+static void call_final_done(rpc_event *event, bool ok);
+
+rpc_call *rpc_call_take(rpc_queue *queue, const rpc_binding *binding, grpc_call *core)
+{
+    rpc_call *call = call_alloc(queue);
+
+    memset(call, 0, offsetof(rpc_call, arena));
+    call->core = core;
+    call->queue = queue;
+    call->binding = binding;
+    call->id = queue->server->id_prefix | ++queue->next_id;
+    call->start_us = wm_monotonic_us();
+    call->deadline_us = INT64_MAX;
+    call->core_parts = 1; /* the final batch */
+    call->on_resumed.run = call_resumed;
+    call->on_first_read.run = call_first_read;
+    call->on_closed.run = call_closed;
+    call->on_final.run = call_final_done;
+    atomic_fetch_add_explicit(&queue->calls, 1, memory_order_relaxed);
+    return call;
+}
+
+static void call_finished(rpc_call *call)
+{
+    const rpc_server *server = call->queue->server;
+    int64_t duration_us = wm_monotonic_us() - call->start_us;
+
+    for (size_t i = 0; i < server->n_interceptors; i++) {
+        rpc_interceptor *interceptor = server->interceptors[i];
+        if (interceptor->finished != NULL)
+            interceptor->finished(interceptor, call, call->code, duration_us);
+    }
+    if (call->opened && call->binding->handler->ended != NULL)
+        call->binding->handler->ended(call);
+    if (call->principal_release != NULL)
+        call->principal_release(call->principal);
+}
+
+static void metadata_free(grpc_metadata *metadata, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        grpc_slice_unref(metadata[i].key);
+        grpc_slice_unref(metadata[i].value);
+    }
+}
+
+void rpc_call_over(rpc_call *call)
+{
+    rpc_queue *queue = call->queue;
+
+    call_finished(call);
+    metadata_free(call->initial, call->n_initial);
+    metadata_free(call->trailing, call->n_trailing);
+    grpc_slice_unref(call->message);
+    grpc_slice_unref(call->details);
+    if (call->reply != NULL)
+        grpc_byte_buffer_destroy(call->reply);
+    if (call->received != NULL)
+        grpc_byte_buffer_destroy(call->received);
+    if (call->peer != NULL)
+        gpr_free(call->peer);
+    grpc_metadata_array_destroy(&call->metadata);
+    grpc_call_unref(call->core);
+    if (call->stream != NULL)
+        rpc_stream_free(call->stream);
+    call_recycle(call);
+    if (atomic_fetch_sub_explicit(&queue->calls, 1, memory_order_acq_rel) == 1 &&
+        atomic_load_explicit(&queue->server->draining, memory_order_acquire))
+        rpc_server_changed(queue->server);
+}
+
+/* ---- completions, on the queue thread ---- */
+
+static void call_over_on_loop(lane_msg *msg)
+{
+    rpc_call *call = wm_container_of(msg, rpc_call, home_msg);
+
+    if (call->stream != NULL)
+        rpc_stream_core_done(call->stream);
+    else
+        rpc_call_over(call);
+}
+
+static void core_part_done(rpc_call *call)
+{
+    if (--call->core_parts > 0)
+        return;
+    if (!call->on_loop) {
+        rpc_call_over(call);
+        return;
+    }
+    call->home_msg.run = call_over_on_loop;
+    lane_post(call->queue->lane, &call->home_msg);
+}
+
+static void call_final_done(rpc_event *event, bool ok)
+{
+    rpc_call *call = wm_container_of(event, rpc_call, on_final);
+
+    /* A status that could not be sent is no answer. */
+    if (!ok && call->code == WM_OK)
+        call->code = WM_CANCELLED;
+    core_part_done(call);
+}
+
+static void call_closed(rpc_event *event, bool ok)
+{
+    rpc_call *call = wm_container_of(event, rpc_call, on_closed);
+
+    (void)ok; /* this operation always succeeds */
+    if (call->close_cancelled)
+        rpc_call_cancel(call);
+    core_part_done(call);
+}
+
+static void call_cancelled_on_loop(lane_msg *msg)
+{
+    rpc_call *call = wm_container_of(msg, rpc_call, cancel_msg);
+
+    if (call->opened && !atomic_load_explicit(&call->ended, memory_order_acquire))
+        call->binding->handler->cancelled(call);
+}
+
+void rpc_call_cancel(rpc_call *call)
+{
+    atomic_store_explicit(&call->cancelled, true, memory_order_release);
+    if (!call->on_loop || call->binding->handler->cancelled == NULL ||
+        atomic_load_explicit(&call->ended, memory_order_acquire))
+        return;
+    if (atomic_exchange_explicit(&call->is_cancel_posted, true, memory_order_acq_rel))
+        return;
+    call->cancel_msg.run = call_cancelled_on_loop;
+    lane_post(call->queue->lane, &call->cancel_msg);
+}
+
+/* ---- messages in and out ---- */
+
+wm_code rpc_call_decode(rpc_call *call, wm_arena *arena, grpc_byte_buffer *bytes,
+                        ProtobufCMessage **message, wm_err *err)
+{
+    size_t size = grpc_byte_buffer_length(bytes), max = call->queue->server->message_size_max;
+    const ProtobufCMessageDescriptor *descriptor = call->binding->method->request;
+    grpc_byte_buffer_reader reader;
+    grpc_slice *first;
+    wm_code rc;
+
+    if (size > max)
+        return wm_fail(err, WM_EXHAUSTED, "MESSAGE_TOO_LARGE",
+                       "the message has %zu bytes, more than the %zu allowed", size, max);
+    if (!grpc_byte_buffer_reader_init(&reader, bytes))
+        return wm_fail(err, WM_INVALID, "WIRE_MALFORMED", "the message cannot be read");
+    if (size == 0) {
+        rc = wm_codec_unpack(arena, descriptor, "", 0, message, err);
+    } else if (grpc_byte_buffer_reader_peek(&reader, &first) && GRPC_SLICE_LENGTH(*first) == size) {
+        rc = wm_codec_unpack(arena, descriptor, GRPC_SLICE_START_PTR(*first), size, message, err);
+    } else {
+        grpc_byte_buffer_reader_destroy(&reader);
+        if (!grpc_byte_buffer_reader_init(&reader, bytes))
+            return wm_fail(err, WM_INVALID, "WIRE_MALFORMED", "the message cannot be read");
+        grpc_slice all = grpc_byte_buffer_reader_readall(&reader);
+        rc = wm_codec_unpack(arena, descriptor, GRPC_SLICE_START_PTR(all), size, message, err);
+        grpc_slice_unref(all);
+    }
+    grpc_byte_buffer_reader_destroy(&reader);
+    return rc;
+}
+
+grpc_byte_buffer *rpc_call_pack(rpc_call *call, const ProtobufCMessage *message, wm_err *err)
+{
+    size_t size = protobuf_c_message_get_packed_size(message);
+    size_t max = call->queue->server->message_size_max;
+    grpc_byte_buffer *bytes;
+    grpc_slice slice;
+
+    assert(message->descriptor == call->binding->method->response);
+    if (size > max) {
+        wm_fail(err, WM_EXHAUSTED, "MESSAGE_TOO_LARGE",
+                "the answer has %zu bytes, more than the %zu allowed; ask for less", size, max);
+        return NULL;
+    }
+    slice = grpc_slice_malloc(size);
+    protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+    bytes = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
+    return bytes;
+}
+
+/* ---- intake, on the queue thread ---- */
+
+static void call_handle_on_loop(lane_msg *msg)
+{
+    rpc_call *call = wm_container_of(msg, rpc_call, home_msg);
+    const rpc_handler *handler = call->binding->handler;
+    wm_err err = {0};
+
+    /* Work that nobody waits for is dropped before it costs anything. */
+    if (atomic_load_explicit(&call->cancelled, memory_order_acquire)) {
+        wm_fail(&err, WM_CANCELLED, "CALL_CANCELLED", "the call was cancelled before it began");
+        rpc_fail(call, &err);
+        return;
+    }
+    if (call->deadline_us <= wm_monotonic_us()) {
+        wm_fail(&err, WM_DEADLINE, "DEADLINE_PASSED", "the deadline passed before the work began");
+        rpc_fail(call, &err);
+        return;
+    }
+    call->opened = true;
+    if (call->stream != NULL)
+        rpc_stream_open(call->stream);
+    if (call->binding->method->client_streaming)
+        handler->opened(call);
+    else
+        handler->request(call, call->request);
+}
+
+static void call_arm_close(rpc_call *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+
+    op.data.recv_close_on_server.cancelled = &call->close_cancelled;
+    call->is_close_armed = true;
+    call->core_parts++;
+    rpc_start_batch(call->core, &op, 1, &call->on_closed);
+}
+
+static void call_dispatch(rpc_call *call)
+{
+    const rpc_binding *binding = call->binding;
+
+    call->stage = RPC_HANDLED;
+    if (binding->handler->flags & RPC_INLINE) {
+        call->opened = true;
+        binding->handler->request(call, call->request);
+        return;
+    }
+    call->on_loop = true;
+    if (binding->method->client_streaming || binding->method->server_streaming)
+        call->stream = rpc_stream_new(call);
+    call_arm_close(call);
+    call->home_msg.run = call_handle_on_loop;
+    lane_post(call->queue->lane, &call->home_msg);
+}
+
+/* True when the interceptor has let the call pass in place. */
+static bool interceptor_ask(rpc_call *call, rpc_interceptor *interceptor)
+{
+    here.asking = call;
+    here.is_answered = false;
+    if (call->stage == RPC_STARTING)
+        interceptor->started(interceptor, call);
+    else
+        interceptor->requested(interceptor, call, call->request);
+    here.asking = NULL;
+    return here.is_answered;
+}
+
+/* True when all interceptors have been asked. */
+static bool interceptors_ask(rpc_call *call)
+{
+    const rpc_server *server = call->queue->server;
+
+    while (call->interceptor < server->n_interceptors) {
+        rpc_interceptor *interceptor = server->interceptors[call->interceptor++];
+        bool is_asked = call->stage == RPC_STARTING ? interceptor->started != NULL
+                                                    : interceptor->requested != NULL;
+        if (is_asked && !interceptor_ask(call, interceptor))
+            return false;
+    }
+    call->interceptor = 0;
+    return true;
+}
+
+/* True when the first message is there and good. */
+static bool first_message_decode(rpc_call *call)
+{
+    wm_err err = {0};
+
+    if (call->received == NULL) {
+        /* The client has half-closed without a message, or is gone: then nobody reads this. */
+        wm_fail(&err, WM_INVALID, "FIELD_REQUIRED", "the call ended before its first message");
+        rpc_fail(call, &err);
+        return false;
+    }
+    if (rpc_call_decode(call, &call->arena, call->received, &call->request, &err) != WM_OK) {
+        rpc_fail(call, &err);
+        return false;
+    }
+    grpc_byte_buffer_destroy(call->received);
+    call->received = NULL;
+    return true;
+}
+
+static void first_message_read(rpc_call *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+
+    op.data.recv_message.recv_message = &call->received;
+    rpc_start_batch(call->core, &op, 1, &call->on_first_read);
+}
+
+static void call_go_on(rpc_call *call)
+{
+    if (call->stage == RPC_STARTING) {
+        if (!interceptors_ask(call))
+            return;
+        call->stage = RPC_DECODING;
+        if (call->binding->method->client_streaming) {
+            first_message_read(call);
+            return;
+        }
+    }
+    if (call->stage == RPC_DECODING) {
+        if (!first_message_decode(call))
+            return;
+        call->stage = RPC_REQUESTED;
+    }
+    if (interceptors_ask(call))
+        call_dispatch(call);
+}
+
+void rpc_call_begin(rpc_call *call)
+{
+    size_t max = call->queue->server->calls_max;
+
+    if (atomic_load_explicit(&call->queue->calls, memory_order_relaxed) > max &&
+        !call->binding->uncounted) {
+        wm_err err = {0};
+        wm_fail(&err, WM_EXHAUSTED, "TOO_MANY_CALLS", "more than %zu calls are in flight", max);
+        err.retry_after_ms = 100;
+        rpc_fail(call, &err);
+        return;
+    }
+    call_go_on(call);
+}
+
+static void call_first_read(rpc_event *event, bool ok)
+{
+    rpc_call *call = wm_container_of(event, rpc_call, on_first_read);
+
+    if (!ok && call->received != NULL) {
+        grpc_byte_buffer_destroy(call->received);
+        call->received = NULL;
+    }
+    call_go_on(call);
+}
+
+static void call_resumed(rpc_event *event, bool ok)
+{
+    (void)ok; /* an empty batch has nothing that could fail */
+    call_go_on(wm_container_of(event, rpc_call, on_resumed));
+}
+
+void rpc_next(rpc_call *call)
+{
+    if (here.asking == call) {
+        here.is_answered = true;
+        return;
+    }
+    rpc_start_batch(call->core, NULL, 0, &call->on_resumed);
+}
+
+/* ---- the answer ---- */
+
+bool rpc_call_claim(rpc_call *call)
+{
+    bool is_second = atomic_exchange_explicit(&call->ended, true, memory_order_acq_rel);
+
+    assert(!is_second);
+    return !is_second;
+}
+
+void rpc_call_set_status(rpc_call *call, const wm_err *err)
+{
+    assert(err->code != WM_OK);
+    call->code = err->code;
+    rpc_status_pack(err, call->id, &call->message, &call->details);
+    if (err->code == WM_INTERNAL) {
+        char id[17];
+        snprintf(id, sizeof(id), "%016" PRIx64, call->id);
+        wm_log(WM_LOG_ERROR, "internal error", wm_log_s("call", id),
+               wm_log_s("method", call->binding->method->path), wm_log_s("reason", err->reason),
+               wm_log_s("error", err->message));
+    }
+}
+
+static grpc_metadata *metadata_place(rpc_call *call, grpc_metadata **list, size_t n)
+{
+    if (*list == NULL)
+        *list = WM_NEW_ARRAY(&call->arena, grpc_metadata, RPC_REPLY_METADATA_MAX + 1);
+    assert(n <= RPC_REPLY_METADATA_MAX);
+    return &(*list)[n];
+}
+
+static void details_add(rpc_call *call)
+{
+    grpc_metadata *place;
+
+    if (GRPC_SLICE_LENGTH(call->details) == 0)
+        return;
+    place = metadata_place(call, &call->trailing, call->n_trailing++);
+    place->key = grpc_slice_from_static_string("grpc-status-details-bin");
+    place->value = grpc_slice_ref(call->details);
+}
+
+void rpc_call_final(rpc_call *call)
+{
+    grpc_op ops[4], *op = ops;
+
+    memset(ops, 0, sizeof(ops));
+    details_add(call);
+    if (!call->is_initial_metadata_sent) {
+        op->op = GRPC_OP_SEND_INITIAL_METADATA;
+        op->data.send_initial_metadata.count = call->n_initial;
+        op->data.send_initial_metadata.metadata = call->initial;
+        op++;
+    }
+    if (call->reply != NULL) {
+        op->op = GRPC_OP_SEND_MESSAGE;
+        op->data.send_message.send_message = call->reply;
+        op++;
+    }
+    op->op = GRPC_OP_SEND_STATUS_FROM_SERVER;
+    op->data.send_status_from_server.status = (grpc_status_code)call->code;
+    op->data.send_status_from_server.status_details =
+        GRPC_SLICE_LENGTH(call->message) > 0 ? &call->message : NULL;
+    op->data.send_status_from_server.trailing_metadata_count = call->n_trailing;
+    op->data.send_status_from_server.trailing_metadata = call->trailing;
+    op++;
+    if (!call->is_close_armed) {
+        op->op = GRPC_OP_RECV_CLOSE_ON_SERVER;
+        op->data.recv_close_on_server.cancelled = &call->close_cancelled;
+        op++;
+    }
+    /* From here on the call may be gone at any moment. */
+    rpc_start_batch(call->core, ops, (size_t)(op - ops), &call->on_final);
+}
+
+static void call_end(rpc_call *call)
+{
+    if (call->stream != NULL)
+        rpc_stream_end(call->stream);
+    else
+        rpc_call_final(call);
+}
+
+void rpc_reply(rpc_call *call, const ProtobufCMessage *response)
+{
+    wm_err *abort_err, err = {0};
+
+    assert(!call->binding->method->server_streaming);
+    if (!rpc_call_claim(call))
+        return;
+    abort_err = atomic_load_explicit(&call->abort_err, memory_order_acquire);
+    if (abort_err != NULL) {
+        rpc_call_set_status(call, abort_err);
+    } else {
+        call->reply = rpc_call_pack(call, response, &err);
+        if (call->reply == NULL)
+            rpc_call_set_status(call, &err);
+    }
+    call_end(call);
+}
+
+void rpc_fail(rpc_call *call, const wm_err *err)
+{
+    const wm_err *abort_err;
+
+    if (!rpc_call_claim(call))
+        return;
+    abort_err = atomic_load_explicit(&call->abort_err, memory_order_acquire);
+    rpc_call_set_status(call, abort_err != NULL ? abort_err : err);
+    call_end(call);
+}
+
+void rpc_abort(rpc_call *call, const wm_err *err)
+{
+    wm_err *none = NULL, *copy;
+
+    assert(call->on_loop && lane_is_here(call->queue->lane));
+    assert(err->code != WM_OK);
+    if (atomic_load_explicit(&call->ended, memory_order_acquire))
+        return;
+    copy = wm_arena_memdup(&call->arena, err, sizeof(*err));
+    /* The first reason stands. */
+    if (atomic_compare_exchange_strong_explicit(&call->abort_err, &none, copy, memory_order_acq_rel,
+                                                memory_order_acquire))
+        rpc_call_cancel(call);
+}
+
+static void metadata_add(rpc_call *call, grpc_metadata **list, size_t *n, const char *key,
+                         const char *value, size_t len)
+{
+    grpc_metadata *place;
+
+    assert(*n < RPC_REPLY_METADATA_MAX);
+    if (*n >= RPC_REPLY_METADATA_MAX)
+        return;
+    place = metadata_place(call, list, (*n)++);
+    place->key = grpc_slice_from_copied_string(key);
+    place->value = grpc_slice_from_copied_buffer(value, len);
+    assert(grpc_header_key_is_legal(place->key));
+}
+
+void rpc_add_initial_metadata(rpc_call *call, const char *key, const char *value, size_t len)
+{
+    metadata_add(call, &call->initial, &call->n_initial, key, value, len);
+}
+
+void rpc_add_trailing_metadata(rpc_call *call, const char *key, const char *value, size_t len)
+{
+    metadata_add(call, &call->trailing, &call->n_trailing, key, value, len);
+}
+
+/* ---- what a handler reads and keeps ---- */
+
+void *rpc_ctx(const rpc_call *call)
+{
+    return call->binding->ctx;
+}
+
+const void *rpc_typed(const rpc_call *call)
+{
+    return call->binding->handler->typed;
+}
+
+lane *rpc_lane(const rpc_call *call)
+{
+    return call->queue->lane;
+}
+
+wm_arena *rpc_arena(rpc_call *call)
+{
+    return &call->arena;
+}
+
+const wm_method *rpc_method(const rpc_call *call)
+{
+    return call->binding->method;
+}
+
+uint64_t rpc_id(const rpc_call *call)
+{
+    return call->id;
+}
+
+int64_t rpc_deadline_us(const rpc_call *call)
+{
+    return call->deadline_us;
+}
+
+bool rpc_is_cancelled(const rpc_call *call)
+{
+    return atomic_load_explicit(&call->cancelled, memory_order_acquire);
+}
+
+const char *rpc_peer(rpc_call *call)
+{
+    if (call->peer == NULL)
+        call->peer = grpc_call_get_peer(call->core);
+    return call->peer != NULL ? call->peer : "";
+}
+
+const char *rpc_metadata(const rpc_call *call, const char *key, size_t *len)
+{
+    for (size_t i = 0; i < call->metadata.count; i++) {
+        const grpc_metadata *entry = &call->metadata.metadata[i];
+        if (grpc_slice_str_cmp(entry->key, key) != 0)
+            continue;
+        *len = GRPC_SLICE_LENGTH(entry->value);
+        return (const char *)GRPC_SLICE_START_PTR(entry->value);
+    }
+    return NULL;
+}
+
+void *rpc_data(const rpc_call *call)
+{
+    return call->data;
+}
+
+void rpc_set_data(rpc_call *call, void *data)
+{
+    call->data = data;
+}
+
+void rpc_set_principal(rpc_call *call, void *principal, void (*release)(void *principal))
+{
+    call->principal = principal;
+    call->principal_release = release;
+}
+
+void *rpc_principal(const rpc_call *call)
+{
+    return call->principal;
+}
+
+void rpc_set_namespace(rpc_call *call, int32_t namespace_id, const char *name)
+{
+    call->namespace_id = namespace_id;
+    call->namespace_name = name == NULL ? NULL : wm_arena_strdup(&call->arena, name);
+}
+
+int32_t rpc_namespace(const rpc_call *call)
+{
+    return call->namespace_id;
+}
+
+const char *rpc_namespace_name(const rpc_call *call)
+{
+    return call->namespace_name != NULL ? call->namespace_name : "";
+}

@@ -1,0 +1,236 @@
+/* server/rpc/internal.h - what the files of the call runtime know of each other.
+ *
+ * README.md has the picture: who owns a call when, and who frees it. In short:
+ *
+ *   intake   the queue thread and the interceptors own the call
+ *   handled  its home owns it: the loop thread, or the queue thread for inline methods
+ *   over     the core has let go; ended() runs at home and the call is recycled
+ *
+ * Must not be included outside server/rpc.
+ */
+#ifndef WAYMARK_SERVER_RPC_INTERNAL_H
+#define WAYMARK_SERVER_RPC_INTERNAL_H
+
+#include <grpc/byte_buffer.h>
+#include <grpc/grpc.h>
+#include <grpc/slice.h>
+#include <stdatomic.h>
+
+#include "server/rpc/rpc.h"
+
+enum {
+    RPC_SLOTS_DEFAULT = 64,
+    RPC_CALLS_MAX_DEFAULT = 10000,
+    RPC_MEMORY_MAX_DEFAULT = 64 * 1024 * 1024,
+    RPC_FREE_CALLS_MAX = 512, /* recycled calls kept per lane */
+    RPC_CHECK_MS = 400,       /* between two looks at each open stream */
+    RPC_END_WAIT_MS = 1000,   /* how long a status waits behind a message that does not leave */
+    RPC_STOP_WAIT_MS = 30000, /* how long drain waits for handlers that were cancelled */
+    RPC_REPLY_METADATA_MAX = 8
+};
+
+/* Something the core will report on a completion queue; its address is the tag. */
+typedef struct rpc_event rpc_event;
+struct rpc_event {
+    void (*run)(rpc_event *event, bool ok); /* on the queue thread */
+    /* Written before the operation is handed to the core and read when it comes back: the
+     * order between the two threads, in terms that the C memory model (and TSan) knows. */
+    atomic_uint handed;
+};
+
+/* A method as it is served. */
+typedef struct rpc_binding {
+    const wm_method *method;
+    const rpc_handler *handler;
+    void *ctx;
+    void *registered; /* the core's name of it */
+    bool uncounted;   /* answers also when calls_max is reached: health */
+} rpc_binding;
+
+typedef struct rpc_slot rpc_slot;
+typedef struct rpc_stream rpc_stream;
+
+/* A lane as the runtime sees it. */
+typedef struct rpc_queue {
+    rpc_server *server;
+    lane *lane;
+    grpc_completion_queue *core;
+    uv_thread_t thread;
+    bool started;
+    rpc_slot *slots;
+    size_t n_slots;
+    /* Calls at rest: `free_calls` is the queue thread's, `returned` is where loops push. */
+    rpc_call *free_calls;
+    size_t n_free_calls;
+    _Atomic(rpc_call *) returned;
+    atomic_size_t calls; /* in flight */
+    uint64_t next_id;
+    /* The loop's: open streams and the timer that looks at them. */
+    rpc_stream *streams;
+    uv_timer_t check_timer;
+    uv_sem_t timer_closed;
+    bool stopping; /* the loop's: streams are being ended */
+} rpc_queue;
+
+typedef struct rpc_tls rpc_tls;
+typedef struct rpc_health rpc_health;
+typedef struct rpc_reflection rpc_reflection;
+
+struct rpc_server {
+    grpc_server *core;
+    grpc_resource_quota *quota;
+    rpc_queue *queues;
+    size_t n_queues;
+    rpc_service *services; /* the built-in ones too */
+    size_t n_services;
+    rpc_binding *bindings; /* all methods of all services */
+    size_t n_bindings;
+    rpc_interceptor *const *interceptors;
+    size_t n_interceptors;
+    size_t slots_per_method, calls_max, message_size_max;
+    rpc_tls *tls; /* of all TLS listeners */
+    int *ports;
+    size_t n_ports;
+    uint64_t id_prefix;
+    rpc_health *health;
+    rpc_reflection *reflection;
+    /* Draining: set by drain, signalled by queue threads and loops. */
+    atomic_bool draining;
+    rpc_event core_stopped;
+    uv_mutex_t mutex;
+    uv_cond_t changed;
+    bool is_core_stopped;
+};
+
+typedef enum rpc_stage {
+    RPC_STARTING,  /* interceptors: started() */
+    RPC_DECODING,  /* waits for the first message of a client stream */
+    RPC_REQUESTED, /* interceptors: requested() */
+    RPC_HANDLED    /* given to the handler */
+} rpc_stage;
+
+struct rpc_call {
+    grpc_call *core;
+    rpc_queue *queue;
+    const rpc_binding *binding;
+    rpc_stream *stream; /* NULL for unary methods */
+    uint64_t id;
+    int64_t start_us, deadline_us;
+    grpc_metadata_array metadata;
+    grpc_byte_buffer *received; /* the first message until it is decoded */
+    ProtobufCMessage *request;  /* the first message after that */
+    char *peer;
+    void *data;
+    void *principal;
+    void (*principal_release)(void *principal);
+    const char *namespace_name;
+    int32_t namespace_id;
+    rpc_stage stage;
+    size_t interceptor; /* the next one to ask */
+    bool on_loop;       /* home: the loop thread, else the queue thread */
+    bool opened;        /* the handler knows of the call */
+    bool is_initial_metadata_sent;
+    bool is_close_armed;
+    /* Completions still to come before the core has let go: the queue thread's. */
+    unsigned core_parts;
+    int close_cancelled; /* written by the core */
+
+    atomic_bool ended;     /* somebody has answered */
+    atomic_bool cancelled; /* the client is gone, or the call was aborted */
+    atomic_bool is_cancel_posted;
+    _Atomic(wm_err *) abort_err; /* in the arena */
+
+    /* The answer, from claim to the end. */
+    wm_code code;
+    grpc_slice message, details;
+    grpc_byte_buffer *reply;
+    grpc_metadata *initial, *trailing; /* in the arena; room for RPC_REPLY_METADATA_MAX */
+    size_t n_initial, n_trailing;
+
+    rpc_event on_resumed, on_first_read, on_closed, on_final;
+    lane_msg home_msg; /* first: handle; last: over. Never both at once */
+    lane_msg cancel_msg;
+    rpc_call *next_free;
+    wm_arena arena; /* last: not cleared when the call is taken again */
+};
+
+/* What only streams have. All fields are the loop's, but for those the core writes. */
+struct rpc_stream {
+    rpc_call *call;
+    rpc_stream *next, *prev; /* in queue->streams */
+    bool is_listed;
+    bool is_first_pending; /* the first message waits for the first rpc_read() */
+    bool is_reading, is_read_wanted, is_in_message, is_half_closed;
+    bool is_writing;
+    bool is_ending, is_final_started;
+    bool is_core_done;
+    int64_t ending_since_us;
+    grpc_byte_buffer *sending, *received;
+    ProtobufCMessage *message;
+    enum { RPC_READ_MESSAGE, RPC_READ_HALF_CLOSE, RPC_READ_GONE, RPC_READ_BAD } read;
+    wm_err read_err;
+    rpc_event on_read, on_written;
+    lane_msg read_msg, written_msg, end_msg;
+    wm_arena arena; /* of the message being delivered */
+};
+
+/* ---- server.c ---- */
+void rpc_server_changed(rpc_server *server); /* wakes drain */
+
+/* ---- tls.c ---- */
+WM_MUST_USE wm_code rpc_tls_new(rpc_server *server, const rpc_listener *listener,
+                                grpc_server_credentials **made, wm_err *err);
+void rpc_tls_free_all(rpc_server *server);
+
+/* ---- slot.c: from the core's queue to a call ---- */
+WM_MUST_USE wm_code rpc_slots_start(rpc_queue *queue, wm_err *err);
+void rpc_slots_free(rpc_queue *queue);
+/* Hands `ops` to the core; the completion runs event->run on the queue thread. */
+void rpc_start_batch(grpc_call *core, const grpc_op *ops, size_t n, rpc_event *event);
+void rpc_queue_main(void *queue);
+
+/* ---- call.c: the life of a call ---- */
+rpc_call *rpc_call_take(rpc_queue *queue, const rpc_binding *binding, grpc_call *core);
+void rpc_call_begin(rpc_call *call); /* queue thread: runs the intake */
+void rpc_call_free_all(rpc_queue *queue);
+/* Starts the batch that ends the call. */
+void rpc_call_final(rpc_call *call);
+/* At home, when nothing of the core refers to the call any more. */
+void rpc_call_over(rpc_call *call);
+/* Fixes who ends the call; false (and an assertion) when somebody has already. */
+bool rpc_call_claim(rpc_call *call);
+/* Sends cancelled() on its way, once. */
+void rpc_call_cancel(rpc_call *call);
+wm_code rpc_call_decode(rpc_call *call, wm_arena *arena, grpc_byte_buffer *bytes,
+                        ProtobufCMessage **message, wm_err *err);
+/* NULL, with err, when it is too big. */
+grpc_byte_buffer *rpc_call_pack(rpc_call *call, const ProtobufCMessage *message, wm_err *err);
+void rpc_call_set_status(rpc_call *call, const wm_err *err);
+
+/* ---- stream.c ---- */
+rpc_stream *rpc_stream_new(rpc_call *call);
+void rpc_stream_free(rpc_stream *stream);
+void rpc_stream_open(rpc_stream *stream);      /* loop: lists it */
+void rpc_stream_end(rpc_stream *stream);       /* any thread: the answer is known */
+void rpc_stream_core_done(rpc_stream *stream); /* loop: closed and final batch done */
+void rpc_streams_check(rpc_queue *queue);      /* loop: the timer */
+void rpc_streams_stop(rpc_queue *queue);       /* loop: aborts all */
+
+/* ---- status.c ---- */
+/* The status text and the serialized google.rpc.Status of an error. */
+void rpc_status_pack(const wm_err *err, uint64_t call_id, grpc_slice *message, grpc_slice *details);
+
+/* ---- health.c, reflection.c: services that every server has ---- */
+enum { RPC_REFLECTION_SERVICES = 2 };
+rpc_health *rpc_health_new(rpc_server *server);
+void rpc_health_free(rpc_health *health);
+rpc_service rpc_health_service(rpc_health *health);
+void rpc_health_set(rpc_health *health, bool serving);
+
+WM_MUST_USE wm_code rpc_reflection_new(rpc_server *server, const rpc_config *config,
+                                       rpc_reflection **made, wm_err *err);
+void rpc_reflection_free(rpc_reflection *reflection);
+/* i: 0 for v1, 1 for v1alpha. */
+rpc_service rpc_reflection_service(rpc_reflection *reflection, size_t i);
+
+#endif
