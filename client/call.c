@@ -319,6 +319,16 @@ static void unary_free(waymark_call *call)
     free(call);
 }
 
+void client_calls_free(waymark_client *client)
+{
+    while (client->free_calls != NULL) {
+        client_call *base = client->free_calls;
+
+        client->free_calls = base->next;
+        unary_free(wm_container_of(base, waymark_call, base));
+    }
+}
+
 static void reply_complete(waymark_reply *reply)
 {
     pthread_mutex_lock(&reply->lock);

@@ -336,12 +336,7 @@ void waymark_client_free(waymark_client *client)
         HASH_DEL(client->methods, method);
         free(method);
     }
-    while (client->free_calls != NULL) {
-        client_call *call = client->free_calls;
-
-        client->free_calls = call->next;
-        free(call);
-    }
+    client_calls_free(client);
     waymark_credentials_free(client->credentials);
     pthread_cond_destroy(&client->idle);
     pthread_mutex_destroy(&client->lock);

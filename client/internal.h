@@ -136,6 +136,8 @@ void client_call_cancel(client_call *call);
  * client, which may be freed at once by its waiting owner. With `recycle` the client may keep
  * the memory for another unary call; true: it did. */
 bool client_call_end(client_call *call, bool recycle);
+/* Frees the calls that are kept. */
+void client_calls_free(waymark_client *client);
 /* The channel's handle of a method, for cheaper calls. */
 void *client_method_register(waymark_client *client, const wm_method *method);
 
