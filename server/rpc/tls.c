@@ -78,7 +78,10 @@ static grpc_ssl_server_certificate_config *tls_read(const rpc_tls *tls, wm_err *
     if (is_read) {
         pair.cert_chain = texts[0];
         pair.private_key = texts[1];
-        config = grpc_ssl_server_certificate_config_create(texts[2], &pair, 1);
+        /* The core (1.51) asserts that there are roots even where no client certificate is asked
+         * for; there it looks at them no further, and ours will do. */
+        config = grpc_ssl_server_certificate_config_create(texts[2] != NULL ? texts[2] : texts[0],
+                                                           &pair, 1);
     }
     for (size_t i = 0; i < TLS_FILES; i++)
         free(texts[i]);

@@ -3,7 +3,7 @@
  * One service, waymark.test.Echo, of well-known messages, so that a client needs no
  * generated code. It prints one JSON line with its ports and stops on SIGTERM.
  *
- *   echo_server [--lanes N] [--calls N] [--message-size N] [--grace MS]
+ *   echo_server [--lanes N] [--calls N] [--message-size N] [--grace MS] [--quiet]
  *               [--tls CERT KEY] [--mtls CERT KEY CA]
  */
 #include <assert.h>
@@ -426,6 +426,8 @@ static void options_read(options *options, int argc, char **argv)
             options->config.message_size_max = (size_t)atoi(argv[++i]);
         else if (strcmp(argv[i], "--grace") == 0)
             options->grace_ms = (uint64_t)atoi(argv[++i]);
+        else if (strcmp(argv[i], "--quiet") == 0)
+            wm_log_set_level(WM_LOG_ERROR);
         else if (strcmp(argv[i], "--tls") == 0 || strcmp(argv[i], "--mtls") == 0) {
             bool is_mutual = strcmp(argv[i], "--mtls") == 0;
             tls->cert_file = argv[++i];
