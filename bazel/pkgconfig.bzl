@@ -73,6 +73,10 @@ def _implementation(ctx):
                 include_dirs.append(flag[2:])
         linkopts = _pkg_config(ctx, "--libs") + linkopts
 
+    # gRPC names sixty libraries, most of which nothing of ours calls.
+    if linkopts:
+        linkopts = ["-Wl,--push-state,--as-needed"] + linkopts + ["-Wl,--pop-state"]
+
     includes = []
     for i, directory in enumerate(_unique(include_dirs)):
         ctx.symlink(directory, "include_%d" % i)

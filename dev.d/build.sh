@@ -86,7 +86,7 @@ cmd_build() {
 }
 
 cmd_install() {
-    local prefix='' bin version=0.1.0
+    local prefix='' bin version
     while [ $# -gt 0 ]; do
         case $1 in
             --prefix) prefix=${2:?} && shift 2 ;;
@@ -100,10 +100,12 @@ cmd_install() {
     prefix=$(cd "$prefix" && pwd)
     need build
     build_programs
-    bazel_run opt build //client:all //proto/...
+    bazel_run opt build //:waymark
     bin=$(bazel_bin opt)
 
-    step "Installing into $prefix"
+    version=$(sed -n 's/^#define WAYMARK_VERSION "\(.*\)"$/\1/p' server/version.h)
+
+    step "Installing waymark $version into $prefix"
     install -D -t "$prefix/bin" "$BIN_DIR/waymark" "$BIN_DIR/waymarkd"
     install_headers "$bin" "$prefix/include"
     install_libraries "$bin" "$prefix/lib"
@@ -130,18 +132,15 @@ install_headers() {
         install -D -m 644 "include/$header" "$include/$header"
     done < <(cd include && find . -name '*.h' | sed 's|^\./||')
     while IFS= read -r header; do
-        install -D -m 644 "base/$header" "$include/base/$header"
-    done < <(cd base && printf '%s\n' arena.h code.h method.h)
-    while IFS= read -r header; do
         install -D -m 644 "$bin/proto/$header" "$include/$header"
-    done < <(cd "$bin/proto" && find . \( -name '*.pb-c.h' -o -name '*.client.h' -o -name '*.methods.h' \) \
-        -not -path './testing/*' | sed 's|^\./||')
+    done < <(cd "$bin/proto" && find . -name '*.pb-c.h' -o -name '*.client.h' |
+        sed 's|^\./||')
 }
 
 install_libraries() {
     local bin=$1 lib=$2
-    install -D -m 644 -t "$lib" "$bin/client/libwaymark.a"
-    install -D -m 755 "$bin/client/libwaymark.so.0" "$lib/libwaymark.so.0"
+    install -D -m 644 -t "$lib" "$bin/libwaymark.a"
+    install -D -m 755 -t "$lib" "$bin/libwaymark.so.0"
     ln -sf libwaymark.so.0 "$lib/libwaymark.so"
 }
 

@@ -1,0 +1,70 @@
+"""whole_library: one static and one shared library out of many cc_library targets, to install."""
+
+def _whole_archive_implementation(ctx):
+    archives = {}
+    for dep in ctx.attr.deps:
+        for input in dep[CcInfo].linking_context.linker_inputs.to_list():
+            for library in input.libraries:
+                # What goes into a shared library has to be position independent.
+                archives[library.pic_static_library or library.static_library] = True
+    libraries = archives.keys()
+    output = ctx.actions.declare_file("lib" + ctx.attr.library + ".a")
+    script = ["create " + output.path]
+    script += ["addlib " + library.path for library in libraries]
+    script += ["save", "end"]
+    script_file = ctx.actions.declare_file(ctx.label.name + ".mri")
+    ctx.actions.write(script_file, "\n".join(script) + "\n")
+    ctx.actions.run_shell(
+        command = "ar -M <" + script_file.path,
+        inputs = libraries + [script_file],
+        outputs = [output],
+        mnemonic = "WholeArchive",
+    )
+    return [DefaultInfo(files = depset([output]))]
+
+_whole_archive = rule(
+    implementation = _whole_archive_implementation,
+    attrs = {
+        "deps": attr.label_list(providers = [CcInfo]),
+        "library": attr.string(mandatory = True),
+    },
+    doc = "All objects of deps, and of what they depend on, in one archive.",
+)
+
+def whole_library(name, deps, soname, exports, system_deps, visibility = None):
+    """Makes lib<name>.a and the shared library `soname`.
+
+    Args:
+      name: of the library, as in -l<name>; also of a filegroup of both files.
+      deps: cc_library targets; what they depend on goes in as well, system libraries do not.
+      soname: file name of the shared library.
+      exports: a linker version script: which symbols the shared library shows.
+      system_deps: system libraries that the shared library links.
+      visibility: of the filegroup.
+    """
+    _whole_archive(
+        name = name + "_archive",
+        library = name,
+        deps = deps,
+    )
+    native.cc_import(
+        name = name + "_whole",
+        static_library = ":" + name + "_archive",
+        alwayslink = True,
+    )
+    native.cc_binary(
+        name = soname,
+        additional_linker_inputs = [exports],
+        linkopts = [
+            "-Wl,-soname," + soname,
+            "-Wl,--version-script,$(location {})".format(exports),
+            "-Wl,-z,defs",
+        ],
+        linkshared = True,
+        deps = [":" + name + "_whole"] + system_deps,
+    )
+    native.filegroup(
+        name = name,
+        srcs = [name + "_archive", soname],
+        visibility = visibility,
+    )
