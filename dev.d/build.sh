@@ -11,7 +11,7 @@ bazel_flags() {
     # shellcheck disable=SC2086 # these are words
     [ -n "${BAZEL_FLAGS:-}" ] && printf '%s\n' $BAZEL_FLAGS
     if [ ! -t 2 ]; then
-        printf '%s\n' --noshow_progress --show_loading_progress=false
+        printf '%s\n' --curses=no --show_progress_rate_limit=20 --noshow_loading_progress
     fi
 }
 

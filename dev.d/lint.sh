@@ -34,7 +34,7 @@ check_headers() {
             printf '%s:1: the file does not begin with a comment that says what it is\n' "$file"
             status=1
         fi
-    done < <(c_files)
+    done < <(tree_files '*.c' '*.h')
     return "$status"
 }
 

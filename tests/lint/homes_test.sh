@@ -27,6 +27,8 @@ expect server/rpc/a.c '    grpc_call_unref(call);' clean
 expect client/a.c '    gpr_free(p);' clean
 expect client/cli/a.c '    gpr_free(p);' dirty
 expect server/geo/a.c '#include <grpc/grpc.h>' dirty
+expect server/geo/a.c '#include <grpc/support/log.h>' dirty
+expect client/cli/a.c '#include <grpc/health/v1/health.pb-c.h>' clean
 expect server/geo/a.c '    PQexec(conn, sql);' dirty
 expect server/store/a.c '    PQexec(conn, sql);' clean
 expect client/a.c '#include <libpq-fe.h>' dirty
