@@ -34,7 +34,8 @@ typedef struct bus_listener {
     void *ctx;
 } bus_listener;
 
-/* `address`: "unix:/path", "host:port", "redis://host:port/db" (password in `password`, or NULL). */
+/* `address`: "unix:/path", "host:port", "redis://host:port/db" (password in `password`, or NULL).
+ */
 bus *bus_new(lane *lane, const char *address, const char *password, const bus_listener *listener);
 void bus_free(bus *bus);
 bool bus_is_up(const bus *bus);
@@ -43,6 +44,7 @@ bool bus_is_up(const bus *bus);
 void bus_append(bus *bus, const char *stream, size_t len_max, const bus_field *fields, size_t n);
 /* Follows the stream from now on (XREAD BLOCK), again after each reconnection. */
 void bus_tail(bus *bus, const char *stream);
+void bus_untail(bus *bus);
 void bus_publish(bus *bus, const char *channel, const void *bytes, size_t size);
 void bus_listen(bus *bus, const char *channel);
 

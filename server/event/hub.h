@@ -32,13 +32,13 @@ extern "C" {
 #endif
 
 enum {
-    EVENT_POLL_MS = 200,          /* without Redis */
-    EVENT_CURSOR_TEXT_SIZE = 48,  /* "xid-seq" with its NUL */
+    EVENT_POLL_MS = 200,         /* without Redis */
+    EVENT_CURSOR_TEXT_SIZE = 48, /* "xid-seq" with its NUL */
+    EVENT_RETENTION_HOURS = 24,  /* how old a cursor may be */
     EVENT_PAYLOAD_SIZE_MAX = 8 * 1024 * 1024
 };
 
 typedef struct event_hub event_hub;
-typedef struct bus bus;
 
 typedef struct event_cursor {
     int64_t xid, seq;
@@ -62,12 +62,15 @@ typedef struct event_record {
     int64_t commit_time_us; /* when the transaction began, by PostgreSQL's clock */
 } event_record;
 
-/* Adds one record to the transaction's current step. */
-void event_outbox_add(store_tx *tx, event_topic topic, int32_t namespace_id, const void *payload, size_t size);
+/* Adds one record to the transaction's current step (it takes the next result index), with its
+ * arguments in the transaction's arena. Call event_hub_wake() once it is committed. */
+void event_outbox_add(store_tx *tx, event_topic topic, int32_t namespace_id, const void *payload,
+                      size_t size);
 
 /* Embedded by the subscriber. `record` runs on the lane; it may unsubscribe.
  * `caught_up` (optional) runs once when a replay from an old cursor has reached the present.
- * `failed` (optional): the cursor is older than the outbox keeps: WM_OUT_OF_RANGE. */
+ * `failed` (optional): the cursor is older than the outbox keeps, WM_OUT_OF_RANGE; the
+ * subscriber is unsubscribed by then. Unsubscribing twice does no harm. */
 typedef struct event_subscriber event_subscriber;
 struct event_subscriber {
     uint32_t topics;      /* bit (1u << topic) */
@@ -75,17 +78,24 @@ struct event_subscriber {
     void (*record)(event_subscriber *self, const event_record *record);
     void (*caught_up)(event_subscriber *self);
     void (*failed)(event_subscriber *self, const wm_err *err);
+    /* Optional: asked before each page of a replay; false: ask again a little later. */
+    bool (*has_room)(event_subscriber *self);
     event_subscriber *next, *prev; /* private */
     lane *lane;
     event_hub *hub;
     struct event_replay *replay;
 };
 
-/* `bus` may be NULL: no Redis. Lane 0 tails; all lanes deliver. */
-event_hub *event_hub_new(lane **lanes, size_t n_lanes, bus *bus);
+/* `redis`: an address as in bus.h; NULL or "": none. Lane 0 tails; all lanes deliver. Their
+ * stores must be set. Waits until the hub knows where the present is, so that what is
+ * committed after this returns reaches those who subscribe: WM_UNAVAILABLE when it cannot. */
+WM_MUST_USE wm_code event_hub_new(lane **lanes, size_t n_lanes, const char *redis,
+                                  const char *password, event_hub **made, wm_err *err);
+/* Before the stores go, after all subscribers are gone. */
 void event_hub_free(event_hub *hub);
 /* From now, or, with `after`, first everything committed after that position. */
-void event_hub_subscribe(event_hub *hub, lane *lane, event_subscriber *subscriber, const event_cursor *after);
+void event_hub_subscribe(event_hub *hub, lane *lane, event_subscriber *subscriber,
+                         const event_cursor *after);
 void event_hub_unsubscribe(event_subscriber *subscriber);
 /* The newest position delivered on this lane. */
 event_cursor event_hub_cursor(const event_hub *hub, lane *lane);

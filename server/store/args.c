@@ -259,9 +259,8 @@ void store_arg_times(store_args *args, const int64_t *times_us, size_t n)
     char *at = array_begin(args, OID_TIMESTAMPTZ, n, true, n * 12);
 
     for (size_t i = 0; i < n; i++)
-        at = times_us[i] == STORE_NULL_INT
-                 ? element_null(at)
-                 : element_64(at, (uint64_t)(times_us[i] - pg_epoch_us));
+        at = times_us[i] == STORE_NULL_INT ? element_null(at)
+                                           : element_64(at, (uint64_t)(times_us[i] - pg_epoch_us));
     if (n > 0)
         array_sized(args, at);
 }

@@ -21,10 +21,7 @@
 #include "base/log.h"
 #include "server/store/internal.h"
 
-enum {
-    BATCH_RUNS_MAX = 10,
-    BATCH_ARENA_MAX = 256 * 1024 * 1024
-};
+enum { BATCH_RUNS_MAX = 10, BATCH_ARENA_MAX = 256 * 1024 * 1024 };
 
 struct store_batcher {
     store *store;

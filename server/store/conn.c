@@ -24,12 +24,7 @@
 #include "base/log.h"
 #include "server/store/internal.h"
 
-enum {
-    BACKOFF_MIN_MS = 50,
-    BACKOFF_MAX_MS = 2000,
-    CONNECT_TIMEOUT_MS = 5000,
-    STMT_NAME_SIZE = 64
-};
+enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000, CONNECT_TIMEOUT_MS = 5000, STMT_NAME_SIZE = 64 };
 
 struct conn_poll {
     uv_poll_t handle;
@@ -313,6 +308,9 @@ static bool result_is_stale_plan(const PGresult *result)
 static void conn_take_error(store_conn *conn, conn_expect head, const PGresult *result)
 {
     if (result_is_loss(conn, result) || result_is_stale_plan(result)) {
+        /* The server itself gave up on a statement ahead of the commit. */
+        conn->refused =
+            head.kind != EXPECT_SYNC && PQresultErrorField(result, PG_DIAG_SQLSTATE) != NULL;
         store_conn_doom(conn);
         return;
     }
@@ -561,7 +559,7 @@ static void conn_forget(store_conn *conn)
     if (conn->prepared_room > 0)
         memset(conn->prepared, 0, conn->prepared_room * sizeof(*conn->prepared));
     store_results_clear(&conn->results);
-    conn->got_result = conn->failed = conn->doomed = false;
+    conn->got_result = conn->failed = conn->refused = conn->doomed = false;
     conn->sync_sent = conn->sync_flushed = false;
     conn->epoch = 0;
 }

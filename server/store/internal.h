@@ -102,6 +102,7 @@ struct store_conn {
     store_results results; /* of the step in flight */
     store_results spare;   /* room for the next step's, while these are delivered */
     bool failed;           /* a statement failed; `err` says why */
+    bool refused;          /* the server ended the session in the middle of a transaction */
     bool sync_sent;
     bool sync_flushed; /* every byte up to the sync is with the kernel */
     wm_err err;
@@ -120,7 +121,8 @@ void store_conn_doom(store_conn *conn);
 void store_conn_wait(store_conn *conn, int timeout_ms);
 
 /* The sends never block; when one fails the connection is doomed. */
-void store_conn_send(store_conn *conn, const store_stmt *stmt, const store_args *args, expect_kind kind);
+void store_conn_send(store_conn *conn, const store_stmt *stmt, const store_args *args,
+                     expect_kind kind);
 void store_conn_send_rollback(store_conn *conn);
 void store_conn_send_flush(store_conn *conn);
 void store_conn_send_sync(store_conn *conn);
@@ -132,17 +134,17 @@ void store_conn_release(store_conn *conn);
 /* ---- transactions ---- */
 
 typedef enum tx_state {
-    TX_OVER,        /* the caller's */
-    TX_WAITING,     /* in store->waiting, or store->urgent */
-    TX_READY,       /* in store->deferred: has a connection, the caller does not know yet */
-    TX_OPEN,        /* the caller may add */
-    TX_STEPPING,    /* a step is in flight */
-    TX_COMMITTING,  /* the sync is sent */
+    TX_OVER,       /* the caller's */
+    TX_WAITING,    /* in store->waiting, or store->urgent */
+    TX_READY,      /* in store->deferred: has a connection, the caller does not know yet */
+    TX_OPEN,       /* the caller may add */
+    TX_STEPPING,   /* a step is in flight */
+    TX_COMMITTING, /* the sync is sent */
     TX_ROLLING_BACK,
-    TX_RESOLVING,   /* the commit's answer was lost */
-    TX_BROKEN,      /* lost its connection while the caller was at work; err says why */
-    TX_EMPTY,       /* in store->deferred: committed, without anything in it */
-    TX_ENDING       /* in store->deferred: err.code is to be delivered */
+    TX_RESOLVING, /* the commit's answer was lost */
+    TX_BROKEN,    /* lost its connection while the caller was at work; err says why */
+    TX_EMPTY,     /* in store->deferred: committed, without anything in it */
+    TX_ENDING     /* in store->deferred: err.code is to be delivered */
 } tx_state;
 
 struct store {
@@ -157,7 +159,7 @@ struct store {
     uv_idle_t turn; /* active while something is deferred or doomed */
     uv_timer_t wait_timer;
     unsigned handles_closed;
-    size_t n_ops;     /* queued in batchers */
+    size_t n_ops; /* queued in batchers */
     struct store_resolving *resolving;
     bool closing;
     bool told_down;

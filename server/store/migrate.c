@@ -41,12 +41,10 @@ static long file_version(const wm_embedded *file)
 
 static wm_code known_version(PGconn *pg, long *version, wm_err *err)
 {
-    PGresult *result =
-        PQexec(pg, "SELECT coalesce(max(version), 0) FROM waymark.schema_migration");
+    PGresult *result = PQexec(pg, "SELECT coalesce(max(version), 0) FROM waymark.schema_migration");
 
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-        wm_fail(err, WM_INTERNAL, "INTERNAL", "schema_migration: %s",
-                PQresultErrorMessage(result));
+        wm_fail(err, WM_INTERNAL, "INTERNAL", "schema_migration: %s", PQresultErrorMessage(result));
         PQclear(result);
         return WM_INTERNAL;
     }

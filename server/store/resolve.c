@@ -65,7 +65,9 @@ static void resolve_end(store_resolving *resolve, bool committed)
     *link = resolve->next;
     resolve->store->stats.retries++;
     wm_log(WM_LOG_WARN, "a commit's answer was lost", wm_log_i("xid", lost->xid),
-           wm_log_s("found", committed ? "committed" : lost->lost ? "aborted" : "unknown"));
+           wm_log_s("found", committed    ? "committed"
+                             : lost->lost ? "aborted"
+                                          : "unknown"));
     store_tx_deliver_end(lost, code, &resolve->results, committed);
     uv_close((uv_handle_t *)&resolve->timer, resolve_closed);
 }

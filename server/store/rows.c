@@ -224,10 +224,10 @@ static wm_code sqlstate_code(const char *sqlstate)
         const char *prefix;
         wm_code code;
     } codes[] = {
-        {"23505", WM_EXISTS},       {"23503", WM_PRECONDITION}, {"23", WM_INVALID},
-        {"22", WM_INVALID},         {"40", WM_ABORTED},         {"55P03", WM_ABORTED},
-        {"53", WM_UNAVAILABLE},     {"57", WM_UNAVAILABLE},     {"58", WM_UNAVAILABLE},
-        {"08", WM_UNAVAILABLE},     {"25006", WM_UNAVAILABLE},  {"P0001", WM_PRECONDITION},
+        {"23505", WM_EXISTS},   {"23503", WM_PRECONDITION}, {"23", WM_INVALID},
+        {"22", WM_INVALID},     {"40", WM_ABORTED},         {"55P03", WM_ABORTED},
+        {"53", WM_UNAVAILABLE}, {"57", WM_UNAVAILABLE},     {"58", WM_UNAVAILABLE},
+        {"08", WM_UNAVAILABLE}, {"25006", WM_UNAVAILABLE},  {"P0001", WM_PRECONDITION},
         {"54000", WM_INVALID},
     };
 

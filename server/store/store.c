@@ -14,11 +14,7 @@
 #include "base/log.h"
 #include "server/store/internal.h"
 
-enum {
-    STORE_CONNECTIONS = 3,
-    STORE_CONNECTIONS_MAX = 64,
-    STORE_DRAIN_MS = 5000
-};
+enum { STORE_CONNECTIONS = 3, STORE_CONNECTIONS_MAX = 64, STORE_DRAIN_MS = 5000 };
 
 /* Session settings: see README.md for what was measured. Plans are made once and kept, often while
  * tables are still empty; seq scans and hash joins, right then, would stay when they have grown. */

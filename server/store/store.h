@@ -42,8 +42,8 @@ enum {
 };
 
 typedef struct store_config {
-    const char *conninfo;  /* libpq connection string */
-    unsigned connections;  /* per lane; 0: 3 */
+    const char *conninfo; /* libpq connection string */
+    unsigned connections; /* per lane; 0: 3 */
 } store_config;
 
 /* Connects in the background; reconnects with backoff 50 ms to 2 s for ever. */
@@ -74,15 +74,15 @@ typedef struct store_args {
 
 void store_args_init(store_args *args, wm_arena *arena);
 void store_arg_null(store_args *args);
-void store_arg_bool(store_args *args, bool value);                        /* boolean */
-void store_arg_int32(store_args *args, int32_t value);                    /* int4 */
-void store_arg_int64(store_args *args, int64_t value);                    /* int8, also xid8 */
-void store_arg_float8(store_args *args, double value);                    /* float8; NaN stays NaN */
-void store_arg_text(store_args *args, const char *value);                 /* text; NULL: SQL null */
-void store_arg_bytes(store_args *args, const void *bytes, size_t size);   /* bytea */
-void store_arg_json(store_args *args, const char *json);                  /* jsonb */
-void store_arg_time(store_args *args, int64_t time_us);                   /* timestamptz */
-void store_arg_uuid(store_args *args, const wm_uuid *uuid);               /* uuid; NULL: SQL null */
+void store_arg_bool(store_args *args, bool value);                      /* boolean */
+void store_arg_int32(store_args *args, int32_t value);                  /* int4 */
+void store_arg_int64(store_args *args, int64_t value);                  /* int8, also xid8 */
+void store_arg_float8(store_args *args, double value);                  /* float8; NaN stays NaN */
+void store_arg_text(store_args *args, const char *value);               /* text; NULL: SQL null */
+void store_arg_bytes(store_args *args, const void *bytes, size_t size); /* bytea */
+void store_arg_json(store_args *args, const char *json);                /* jsonb */
+void store_arg_time(store_args *args, int64_t time_us);                 /* timestamptz */
+void store_arg_uuid(store_args *args, const wm_uuid *uuid);             /* uuid; NULL: SQL null */
 /* Arrays, one dimension, for unnest(). A NULL text or bytes element is SQL null; so are
  * elements equal to STORE_NULL_INT and NaN where `nan_is_null`. */
 #define STORE_NULL_INT INT64_MIN
@@ -112,7 +112,8 @@ const void *store_bytes(const store_rows *rows, size_t row, int column, size_t *
 int64_t store_time(const store_rows *rows, size_t row, int column); /* microseconds since 1970 */
 wm_uuid store_uuid(const store_rows *rows, size_t row, int column);
 /* bigint[] into the arena; a null array has length 0. */
-const int64_t *store_int64s(const store_rows *rows, size_t row, int column, wm_arena *arena, size_t *n);
+const int64_t *store_int64s(const store_rows *rows, size_t row, int column, wm_arena *arena,
+                            size_t *n);
 
 /* ---- transactions ---- */
 typedef struct store_tx store_tx;
@@ -150,7 +151,8 @@ struct store_tx {
 
 /* Waits for a connection; `ready` gets WM_OK, or why not. Never calls back from inside.
  * `writes`: the transaction will want to know its fate (see above). */
-void store_tx_begin(store *store, store_tx *tx, wm_arena *arena, bool writes, store_tx_fn ready, void *ctx);
+void store_tx_begin(store *store, store_tx *tx, wm_arena *arena, bool writes, store_tx_fn ready,
+                    void *ctx);
 /* Adds a statement to the step; the index of its result in this step. */
 size_t store_tx_add(store_tx *tx, const store_stmt *stmt, const store_args *args);
 /* Sends the step; `done` has its results. When the code is not WM_OK the transaction is
@@ -206,12 +208,12 @@ struct store_op {
 typedef struct store_batcher store_batcher;
 typedef struct store_batch store_batch;
 struct store_batch {
-    store_tx tx;        /* begun; run() adds, steps and commits it */
-    wm_arena arena;     /* dies with the batch */
-    store_op *ops;      /* list by next */
+    store_tx tx;    /* begun; run() adds, steps and commits it */
+    wm_arena arena; /* dies with the batch */
+    store_op *ops;  /* list by next */
     size_t n_ops;
-    void *kind_ctx;     /* store_batcher_new's ctx */
-    void *state;        /* run()'s own */
+    void *kind_ctx; /* store_batcher_new's ctx */
+    void *state;    /* run()'s own */
     /* private */
     store_batcher *batcher;
     store_batch *next_batch;
@@ -219,8 +221,8 @@ struct store_batch {
 };
 
 typedef struct store_batch_kind {
-    const char *name;      /* in logs and metrics */
-    size_t weight_max;     /* operations of this total weight travel together */
+    const char *name;       /* in logs and metrics */
+    size_t weight_max;      /* operations of this total weight travel together */
     unsigned in_flight_max; /* batches at once per lane; 0: 1 */
     bool read_only;         /* run() never writes: nothing to look up after a lost commit */
     /* The transaction is begun. Ends with store_batch_done(), directly from the

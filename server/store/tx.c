@@ -478,7 +478,7 @@ void store_tx_on_lost(store_conn *conn, const char *why)
         tx_defer(tx, TX_ENDING);
         return;
     case TX_COMMITTING:
-        if (tx->writes && conn->sync_flushed && !conn->failed) {
+        if (tx->writes && conn->sync_flushed && !conn->failed && !conn->refused) {
             tx->lost = false;
             tx_lost_commit(tx, conn);
         } else {

@@ -25,14 +25,23 @@ const char *const bin = "/usr/lib/postgresql/15/bin/";
 
 std::vector<std::string> server_argv(const std::string &data, const std::string &socket_dir)
 {
-    return {std::string(bin) + "postgres", "-D", data,
-            "-k", socket_dir,
-            "-c", "listen_addresses=",
-            "-c", "fsync=on",
-            "-c", "max_connections=80",
-            "-c", "shared_buffers=64MB",
-            "-c", "dynamic_shared_memory_type=posix",
-            "-c", "log_min_messages=warning"};
+    return {std::string(bin) + "postgres",
+            "-D",
+            data,
+            "-k",
+            socket_dir,
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "fsync=on",
+            "-c",
+            "max_connections=80",
+            "-c",
+            "shared_buffers=64MB",
+            "-c",
+            "dynamic_shared_memory_type=posix",
+            "-c",
+            "log_min_messages=warning"};
 }
 
 std::string conninfo_of(const std::string &socket_dir, const std::string &database)
@@ -70,8 +79,9 @@ void start_server(Process &process, const std::string &data, const std::string &
 {
     std::string log = socket_dir + "/log";
     process.start(server_argv(data, socket_dir), log, postgres_user, SIGINT);
-    if (!wait_for([&] { return !process.running() || answers(conninfo_of(socket_dir, "postgres")); },
-                  60000) ||
+    if (!wait_for(
+            [&] { return !process.running() || answers(conninfo_of(socket_dir, "postgres")); },
+            60000) ||
         !process.running())
         throw std::runtime_error("PostgreSQL did not start: " + read_file(log));
 }

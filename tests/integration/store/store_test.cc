@@ -23,8 +23,9 @@ class Environment : public testing::Environment {
     void SetUp() override
     {
         postgres = new TestPostgres();
-        postgres->query("CREATE TABLE item (id bigint PRIMARY KEY, value bigint NOT NULL CHECK (value"
-                        " < 1000000))");
+        postgres->query(
+            "CREATE TABLE item (id bigint PRIMARY KEY, value bigint NOT NULL CHECK (value"
+            " < 1000000))");
     }
     void TearDown() override
     {
@@ -40,8 +41,7 @@ const store_stmt lock_value = {"test.lock",
 const store_stmt set_value = {
     "test.set", "INSERT INTO item VALUES ($1::bigint, $2::bigint) ON CONFLICT (id) DO UPDATE SET"
                 " value = excluded.value"};
-const store_stmt insert_value = {"test.insert",
-                                 "INSERT INTO item VALUES ($1::bigint, $2::bigint)"};
+const store_stmt insert_value = {"test.insert", "INSERT INTO item VALUES ($1::bigint, $2::bigint)"};
 const store_stmt increment = {"test.increment",
                               "UPDATE item SET value = value + 1 WHERE id = $1::bigint"};
 
@@ -78,9 +78,8 @@ class Tx {
     Tx(TestLane &lane, bool writes) : lane_(lane)
     {
         wm_arena_init(&arena_, 0);
-        begin_code = wait([&] {
-            store_tx_begin(lane_.the_store(), &tx, &arena_, writes, &Tx::done, this);
-        });
+        begin_code =
+            wait([&] { store_tx_begin(lane_.the_store(), &tx, &arena_, writes, &Tx::done, this); });
     }
     ~Tx()
     {
@@ -320,10 +319,10 @@ TEST_F(Store, MoreTransactionsThanConnections)
     for (int i = 0; i < 16; i++)
         threads.emplace_back([this] {
             for (int j = 0; j < 20; j++)
-                EXPECT_EQ(run_query(lane, increment, [](store_args *args) {
-                              store_arg_int64(args, 20);
-                          }).code,
-                          WM_OK);
+                EXPECT_EQ(
+                    run_query(lane, increment, [](store_args *args) { store_arg_int64(args, 20); })
+                        .code,
+                    WM_OK);
         });
     for (std::thread &thread : threads)
         thread.join();
@@ -349,9 +348,8 @@ TEST_F(Store, UnavailableAfterTheWait)
     TestLane other(1);
     other.open_store("host=/nowhere dbname=x");
     int64_t start_us = wm_monotonic_us();
-    QueryResult result = run_query(other, increment, [](store_args *args) {
-        store_arg_int64(args, 1);
-    });
+    QueryResult result =
+        run_query(other, increment, [](store_args *args) { store_arg_int64(args, 1); });
     EXPECT_EQ(result.code, WM_UNAVAILABLE);
     EXPECT_STREQ(result.err.reason, "STORE_UNAVAILABLE");
     EXPECT_GT(result.err.retry_after_ms, 0u);
