@@ -97,7 +97,8 @@ static wm_code bindings_init(rpc_server *server, wm_err *err)
             binding->ctx = service->ctx;
             binding->uncounted =
                 service->ctx == server->health && (binding->handler->flags & RPC_INLINE);
-            assert(handler_fits(binding->handler));
+            if (!handler_fits(binding->handler))
+                abort();
             binding->registered = grpc_server_register_method(
                 server->core, binding->method->path, NULL,
                 binding->method->client_streaming ? GRPC_SRM_PAYLOAD_NONE
