@@ -8,12 +8,12 @@
 #include "client/cli/cli.h"
 
 typedef enum args_kind {
-    ARGS_FLAG,   /* bool */
-    ARGS_TEXT,   /* const char * */
-    ARGS_INT,    /* int64_t, not negative */
-    ARGS_REAL,   /* double */
-    ARGS_SECONDS,/* double: "1.5", "90s", "2m", "1h", "7d" */
-    ARGS_LIST    /* args_list: may be given several times */
+    ARGS_FLAG,    /* bool */
+    ARGS_TEXT,    /* const char * */
+    ARGS_INT,     /* int64_t, not negative */
+    ARGS_REAL,    /* double */
+    ARGS_SECONDS, /* double: "1.5", "90s", "2m", "1h", "7d" */
+    ARGS_LIST     /* args_list: may be given several times */
 } args_kind;
 
 enum { ARGS_LIST_MAX = 64 };
@@ -24,7 +24,7 @@ typedef struct args_list {
 } args_list;
 
 typedef struct args_option {
-    const char *name;  /* "--limit" */
+    const char *name; /* "--limit" */
     args_kind kind;
     void *to;          /* keeps its value when the option is not given */
     const char *value; /* "N"; NULL for a flag */

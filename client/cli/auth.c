@@ -93,8 +93,8 @@ static void grant_print(cli *cli, const Waymark__Auth__V1__Grant *grant)
         return;
     }
     printf("%s is %s %s in %s (grant %s)\n", group ? "group" : "principal",
-           group ? grant->group : grant->principal, role_name((int)grant->role),
-           grant->namespace_, grant->grant_id);
+           group ? grant->group : grant->principal, role_name((int)grant->role), grant->namespace_,
+           grant->grant_id);
 }
 
 static int grant_send(cli *cli, const Waymark__Auth__V1__GrantRequest *request)
@@ -119,8 +119,10 @@ static int grant_run(cli *cli, int argc, char **argv)
     Waymark__Auth__V1__GrantRequest request = WAYMARK__AUTH__V1__GRANT_REQUEST__INIT;
     const char *subject = NULL, *group = NULL, *role = NULL, *words[2] = {NULL, NULL};
     const args_option known[] = {
-        {"--sub", ARGS_TEXT, &subject, "NAME", "to whom: ISSUER#SUBJECT, or a subject of your issuer"},
-        {"--group", ARGS_TEXT, &group, "NAME", "to which group: ISSUER#GROUP, or one of your issuer"},
+        {"--sub", ARGS_TEXT, &subject, "NAME",
+         "to whom: ISSUER#SUBJECT, or a subject of your issuer"},
+        {"--group", ARGS_TEXT, &group, "NAME",
+         "to which group: ISSUER#GROUP, or one of your issuer"},
         {"--role", ARGS_TEXT, &role, "ROLE", "viewer, operator, worker or admin"},
     };
     int code = args_parse(cli, argc, argv, known, WM_ARRAY_LEN(known), words, 0, 2);

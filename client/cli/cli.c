@@ -1,6 +1,7 @@
 /* client/cli/cli.c - what the commands share; see cli.h. */
 #include "client/cli/cli.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -43,7 +44,8 @@ static void cli_refused_json(const waymark_status *status)
     wm_buf_text(&buf, ",\"violations\":[");
     for (size_t i = 0; i < status->n_violations; i++) {
         wm_buf_printf(&buf, "%s{\"field\":", i > 0 ? "," : "");
-        wm_json_write_string(&buf, status->violations[i].field, strlen(status->violations[i].field));
+        wm_json_write_string(&buf, status->violations[i].field,
+                             strlen(status->violations[i].field));
         cli_json_text(&buf, "description", status->violations[i].description);
         wm_buf_char(&buf, '}');
     }
@@ -198,13 +200,20 @@ Google__Protobuf__Duration *cli_duration(cli *cli, double seconds)
 
 /* ---- output ---- */
 
+static_assert((int)CLI_TIME_SIZE == (int)WM_TIME_TEXT_SIZE, "one size for texts of times");
+
+void cli_time_text(const Google__Protobuf__Timestamp *time, char text[CLI_TIME_SIZE])
+{
+    text[0] = '\0';
+    if (time != NULL)
+        wm_time_format(time->seconds * 1000000 + time->nanos / 1000, text);
+}
+
 const char *cli_time(cli *cli, const Google__Protobuf__Timestamp *time)
 {
-    char text[WM_TIME_TEXT_SIZE];
+    char text[CLI_TIME_SIZE];
 
-    if (time == NULL)
-        return "";
-    wm_time_format(time->seconds * 1000000 + time->nanos / 1000, text);
+    cli_time_text(time, text);
     return wm_arena_strdup(&cli->arena, text);
 }
 

@@ -18,6 +18,8 @@
 #include "base/arena.h"
 #include "base/json.h"
 
+enum { CLI_TIME_SIZE = 32 };
+
 enum {
     CLI_OK = 0,
     CLI_REFUSED = 1, /* the server said no, or could not be reached */
@@ -27,10 +29,10 @@ enum {
 typedef struct cli cli;
 
 typedef struct cli_command {
-    const char *name;       /* "geo import" */
-    const char *parameters; /* "FILE.csv" */
-    const char *summary;    /* one line */
-    const char *more;       /* further lines of its help, or NULL */
+    const char *name;                            /* "geo import" */
+    const char *parameters;                      /* "FILE.csv" */
+    const char *summary;                         /* one line */
+    const char *more;                            /* further lines of its help, or NULL */
     int (*run)(cli *cli, int argc, char **argv); /* without the command's own name */
 } cli_command;
 
@@ -44,6 +46,7 @@ struct cli {
 };
 
 /* Tables of commands, one a file, each ending with an empty one. */
+extern const cli_command cli_health_commands[];
 extern const cli_command cli_token_commands[];
 extern const cli_command cli_auth_commands[];
 extern const cli_command cli_workflow_commands[];
@@ -77,6 +80,7 @@ Google__Protobuf__Duration *cli_duration(cli *cli, double seconds);
 
 /* ---- output ---- */
 /* "" for NULL. */
+void cli_time_text(const Google__Protobuf__Timestamp *time, char text[CLI_TIME_SIZE]);
 const char *cli_time(cli *cli, const Google__Protobuf__Timestamp *time);
 const char *cli_join(cli *cli, char *const *texts, size_t n, const char *separator);
 /* A message as a line of JSON. */

@@ -1,11 +1,9 @@
-/* client/cli/token.c - `waymark token`: an access token from the development issuer, and
- * `waymark health`.
+/* client/cli/token.c - `waymark token`: an access token from the development issuer.
  *
  * The development issuer is part of `waymarkd dev` (server/dev/issuer.h) and gives any token to
  * anybody on this machine. A real issuer is asked with its own tools.
  */
 #include <curl/curl.h>
-#include <grpc/health/v1/health.client.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,42 +220,8 @@ static int token_run(cli *cli, int argc, char **argv)
     return token_ask(cli, &options);
 }
 
-/* ---- health ---- */
-
-static int health_run(cli *cli, int argc, char **argv)
-{
-    const char *service = "";
-    Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
-    const Grpc__Health__V1__HealthCheckResponse *response;
-    waymark_reply *reply = NULL;
-    int code = args_parse(cli, argc, argv, NULL, 0, &service, 0, 1);
-
-    if (code != ARGS_GO_ON)
-        return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
-    request.service = (char *)service;
-    response = grpc_health_v1_health_check_sync(cli->client, &request, NULL, &reply);
-    if (response == NULL) {
-        code = cli_refused(cli, waymark_reply_status(reply));
-    } else {
-        bool serving =
-            response->status == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
-
-        if (cli->json)
-            cli_print_message(cli, &response->base);
-        else
-            puts(serving ? "serving" : "not serving");
-        code = serving ? CLI_OK : CLI_REFUSED;
-    }
-    waymark_reply_free(reply);
-    return code;
-}
-
 const cli_command cli_token_commands[] = {
-    {"health", "[SERVICE]", "Says whether the server serves.", NULL, health_run},
-    {"token", "--sub NAME [--role ROLE]",
-     "Prints an access token of the development issuer.",
+    {"token", "--sub NAME [--role ROLE]", "Prints an access token of the development issuer.",
      "Only a server in dev mode has one; it gives any token to anybody on its machine.", token_run},
     {0},
 };
