@@ -547,6 +547,18 @@ static wm_code read_duration(read_context *ctx, const read_frame *frame, const w
     return WM_OK;
 }
 
+static bool read_is_path(const char *text, size_t len)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    static const char others[] = "0123456789_.";
+
+    for (size_t i = 0; i < len; i++) {
+        if (strchr(letters, text[i]) == NULL && (i == 0 || strchr(others, text[i]) == NULL))
+            return false;
+    }
+    return len > 0;
+}
+
 /* "userName,a.bC" to user_name and a.b_c. */
 static char *read_mask_path(const read_context *ctx, const char *camel, size_t len, wm_code *code)
 {
@@ -583,8 +595,8 @@ static wm_code read_field_mask(read_context *ctx, const read_frame *frame, const
     for (at = json->text; code == WM_OK && i < n; i++) {
         size_t len = strcspn(at, ",");
 
-        if (len == 0)
-            return read_fail(ctx, frame, "an empty field name");
+        if (!read_is_path(at, len))
+            return read_fail(ctx, frame, "not a path of field names");
         paths[i] = read_mask_path(ctx, at, len, &code);
         at += len + 1;
     }

@@ -176,6 +176,8 @@ TEST_F(JsonMessage, NamesTheFieldThatIsWrong)
         {R"({"payload":[]})", "payload"},
         {R"({"list":{}})", "list"},
         {R"({"mask":"a,,b"})", "mask"},
+        {R"({"mask":"a\\b"})", "mask"},
+        {R"({"mask":"_"})", "mask"},
         {R"({"int64Value":"x"})", "int64Value"},
     };
     for (const auto &c : cases) {
