@@ -295,7 +295,10 @@ TEST_F(WorkerTest, WorksWithinItsCredits)
 {
     Seen seen;
     const char *queue = "repairs";
-    tasks_.total = 2000;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 2000;
+    }
     waymark_worker_options options = Options(&seen);
     options.queues = &queue;
     options.n_queues = 1;
@@ -303,6 +306,7 @@ TEST_F(WorkerTest, WorksWithinItsCredits)
     ASSERT_NE(worker, nullptr);
     EXPECT_TRUE(Eventually([&] { return seen.settled == 2000; }));
     waymark_worker_stop(worker, 1000);
+    std::lock_guard<std::mutex> hold(tasks_.lock);
     EXPECT_EQ(seen.handled, 2000);
     EXPECT_EQ(seen.opened, 1);
     EXPECT_EQ(seen.broken, 0);
@@ -319,7 +323,10 @@ void CompleteSlowly(void *ctx, waymark_task *task)
 TEST_F(WorkerTest, ThreadsMayBlock)
 {
     Seen seen;
-    tasks_.total = 100;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 100;
+    }
     waymark_worker_options options = Options(&seen);
     options.threads = 4;
     options.handle = CompleteSlowly;
@@ -338,25 +345,33 @@ void FailAll(void *ctx, waymark_task *task)
 TEST_F(WorkerTest, FailuresAreTold)
 {
     Seen seen;
-    tasks_.total = 3;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 3;
+    }
     waymark_worker_options options = Options(&seen);
     options.handle = FailAll;
     waymark_worker *worker = waymark_worker_start(client_, &options);
     EXPECT_TRUE(Eventually([&] { return seen.settled == 3; }));
     waymark_worker_stop(worker, 1000);
+    std::lock_guard<std::mutex> hold(tasks_.lock);
     EXPECT_EQ(tasks_.failures["lease-1"], "the crane is broken");
 }
 
 TEST_F(WorkerTest, AnswersAreRepeatedAfterABreak)
 {
     Seen seen;
-    tasks_.total = 50;
-    tasks_.break_after = 20;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 50;
+        tasks_.break_after = 20;
+    }
     waymark_worker_options options = Options(&seen);
     waymark_worker *worker = waymark_worker_start(client_, &options);
     EXPECT_TRUE(Eventually([&] { return seen.settled + seen.refused == 50; }));
     waymark_worker_stop(worker, 1000);
-    EXPECT_EQ(Settled(), 50u);
+    std::lock_guard<std::mutex> hold(tasks_.lock);
+    EXPECT_EQ(tasks_.settled.size(), 50u);
     EXPECT_GE(seen.refused, 1); // the one whose acknowledgement was lost
     EXPECT_EQ(seen.broken, 1);
     EXPECT_EQ(tasks_.opens, 2);
@@ -365,12 +380,16 @@ TEST_F(WorkerTest, AnswersAreRepeatedAfterABreak)
 TEST_F(WorkerTest, AnswersAreRepeatedWhenTheServerSaysTryAgain)
 {
     Seen seen;
-    tasks_.total = 5;
-    tasks_.unavailable_acks = 3;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 5;
+        tasks_.unavailable_acks = 3;
+    }
     waymark_worker_options options = Options(&seen);
     waymark_worker *worker = waymark_worker_start(client_, &options);
     EXPECT_TRUE(Eventually([&] { return seen.settled == 5; }));
     waymark_worker_stop(worker, 1000);
+    std::lock_guard<std::mutex> hold(tasks_.lock);
     EXPECT_EQ(seen.handled, 5);
     EXPECT_EQ(tasks_.answers, 8);
 }
@@ -388,8 +407,11 @@ void HoldUntilCancelled(void *ctx, waymark_task *task)
 TEST_F(WorkerTest, HeartbeatsKeepLeases)
 {
     Seen seen;
-    tasks_.total = 1;
-    tasks_.lease_ms = 1000;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 1;
+        tasks_.lease_ms = 1000;
+    }
     waymark_worker_options options = Options(&seen);
     options.threads = 1;
     options.handle = HoldUntilCancelled;
@@ -407,9 +429,12 @@ TEST_F(WorkerTest, HeartbeatsKeepLeases)
 TEST_F(WorkerTest, ALostLeaseIsSeen)
 {
     Seen seen;
-    tasks_.total = 1;
-    tasks_.lease_ms = 1000;
-    tasks_.lose_leases = true;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 1;
+        tasks_.lease_ms = 1000;
+        tasks_.lose_leases = true;
+    }
     waymark_worker_options options = Options(&seen);
     options.threads = 1;
     options.handle = HoldUntilCancelled;
@@ -421,7 +446,10 @@ TEST_F(WorkerTest, ALostLeaseIsSeen)
 TEST_F(WorkerTest, StopWaitsForWorkAndItsAcknowledgement)
 {
     Seen seen;
-    tasks_.total = 4;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 4;
+    }
     waymark_worker_options options = Options(&seen);
     options.threads = 4;
     options.handle = HoldUntilCancelled;
