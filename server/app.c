@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "proto/api_descriptors.h"
 #include "server/geo/geo.h"
-#include "server/obs/call_log.h"
+#include "server/obs/access_log.h"
 #include "server/store/migrate.h"
 #include "server/workflow/workflow.h"
 
@@ -28,7 +28,6 @@ struct app {
     auth *auth;
     workflow *workflow;
     geo *geo;
-    rpc_interceptor *call_log;
     rpc_server *server;
 };
 
@@ -37,10 +36,9 @@ static wm_code migrate(const config *config, wm_err *err)
 {
     int64_t end_us = wm_monotonic_us() + (int64_t)POSTGRES_WAIT_MS * 1000;
     for (;;) {
-        unsigned applied = 0;
-        wm_code code = store_migrate(config->postgres, &applied, err);
-        if (applied > 0) wm_log(WM_LOG_INFO, "schema migrated", wm_log_i("files", applied));
-        if (code != WM_UNAVAILABLE || wm_monotonic_us() > end_us) return code;
+        wm_code code = store_migrate(config->postgres, err);
+        if (code != WM_UNAVAILABLE || wm_monotonic_us() > end_us)
+            return code;
         wm_log(WM_LOG_WARN, "waiting for PostgreSQL", wm_log_s("why", err->message));
         usleep(POSTGRES_RETRY_MS * 1000);
     }
@@ -67,7 +65,8 @@ static wm_code start_lanes(app *app, wm_err *err)
 {
     for (unsigned i = 0; i < app->config->lanes; i++) {
         wm_code code = lane_new(i, &app->lanes[i], err);
-        if (code != WM_OK) return code;
+        if (code != WM_OK)
+            return code;
         app->n_lanes++;
         store_setup setup = {app->lanes[i], {app->config->postgres, app->config->connections}};
         lane_call(app->lanes[i], make_store, &setup);
@@ -91,7 +90,8 @@ static wm_code start_auth(app *app, wm_err *err)
 static rpc_listener listener_of(const config *config, size_t i)
 {
     rpc_listener listener = {.address = config->listen[i]};
-    if (strncmp(listener.address, "unix:", 5) == 0) return listener;
+    if (strncmp(listener.address, "unix:", 5) == 0)
+        return listener;
     listener.cert_file = config->tls_cert;
     listener.key_file = config->tls_key;
     listener.client_ca_file = config->tls_client_ca;
@@ -102,16 +102,14 @@ static wm_code start_server(app *app, wm_err *err)
 {
     const config *config = app->config;
     rpc_listener listeners[CONFIG_LISTENERS_MAX];
-    for (size_t i = 0; i < config->n_listen; i++) listeners[i] = listener_of(config, i);
+    for (size_t i = 0; i < config->n_listen; i++)
+        listeners[i] = listener_of(config, i);
     const rpc_service services[] = {
-        auth_service(app->auth),
-        geo_track_service(app->geo),
-        geo_fence_service(app->geo),
-        workflow_chart_service(app->workflow),
-        workflow_service(app->workflow),
-        workflow_task_service(app->workflow),
+        auth_service(app->auth),         geo_track_service(app->geo),
+        geo_fence_service(app->geo),     workflow_chart_service(app->workflow),
+        workflow_service(app->workflow), workflow_task_service(app->workflow),
     };
-    rpc_interceptor *const interceptors[] = {app->call_log, auth_interceptor(app->auth)};
+    rpc_interceptor *const interceptors[] = {obs_access_log(), auth_interceptor(app->auth)};
     rpc_config settings = {
         .lanes = app->lanes,
         .n_lanes = app->n_lanes,
@@ -129,20 +127,32 @@ static wm_code start_server(app *app, wm_err *err)
     return rpc_server_start(&settings, &app->server, err);
 }
 
+/* For the access log. */
+static const char *subject_of(const rpc_call *call)
+{
+    const auth_principal *who = auth_principal_of(call);
+    return who == NULL ? NULL : who->subject;
+}
+
 wm_code app_start(const config *config, app **made, wm_err *err)
 {
     wm_code code = migrate(config, err);
-    if (code != WM_OK) return code;
+    if (code != WM_OK)
+        return code;
     app *app = calloc(1, sizeof(*app));
-    if (app == NULL) return wm_fail(err, WM_EXHAUSTED, "NO_MEMORY", "out of memory");
+    if (app == NULL)
+        return wm_fail(err, WM_EXHAUSTED, "NO_MEMORY", "out of memory");
     app->config = config;
     code = start_lanes(app, err);
-    if (code == WM_OK) code = event_hub_new(app->lanes, app->n_lanes, config->redis, config->redis_password, &app->hub, err);
-    if (code == WM_OK) code = start_auth(app, err);
+    if (code == WM_OK)
+        code = event_hub_new(app->lanes, app->n_lanes, config->redis, config->redis_password,
+                             &app->hub, err);
+    if (code == WM_OK)
+        code = start_auth(app, err);
     if (code == WM_OK) {
         app->workflow = workflow_new(app->lanes, app->n_lanes, app->hub);
         app->geo = geo_new(app->lanes, app->n_lanes, app->hub, app->workflow);
-        app->call_log = call_log_new();
+        obs_access_log_set_subject(subject_of);
         code = start_server(app, err);
     }
     if (code != WM_OK) {
@@ -152,7 +162,8 @@ wm_code app_start(const config *config, app **made, wm_err *err)
     rpc_server_set_serving(app->server, true);
     for (size_t i = 0; i < config->n_listen; i++)
         wm_log(WM_LOG_INFO, "serving", wm_log_s("address", config->listen[i]),
-               wm_log_i("port", rpc_server_port(app->server, i)), wm_log_i("lanes", (int64_t)app->n_lanes));
+               wm_log_i("port", rpc_server_port(app->server, i)),
+               wm_log_i("lanes", (int64_t)app->n_lanes));
     *made = app;
     return WM_OK;
 }
@@ -173,12 +184,17 @@ void app_stop(app *app)
         rpc_server_drain(app->server, app->config->drain_ms);
         rpc_server_free(app->server);
     }
-    if (app->call_log != NULL) call_log_free(app->call_log);
-    if (app->geo != NULL) geo_free(app->geo);
-    if (app->workflow != NULL) workflow_free(app->workflow);
-    if (app->auth != NULL) auth_free(app->auth);
-    if (app->hub != NULL) event_hub_free(app->hub);
-    for (size_t i = 0; i < app->n_lanes; i++) lane_call(app->lanes[i], drop_store, app->lanes[i]);
-    for (size_t i = 0; i < app->n_lanes; i++) lane_free(app->lanes[i]);
+    if (app->geo != NULL)
+        geo_free(app->geo);
+    if (app->workflow != NULL)
+        workflow_free(app->workflow);
+    if (app->auth != NULL)
+        auth_free(app->auth);
+    if (app->hub != NULL)
+        event_hub_free(app->hub);
+    for (size_t i = 0; i < app->n_lanes; i++)
+        lane_call(app->lanes[i], drop_store, app->lanes[i]);
+    for (size_t i = 0; i < app->n_lanes; i++)
+        lane_free(app->lanes[i]);
     free(app);
 }

@@ -11,7 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ON_SERVE = 1u << CONFIG_SERVE, ON_DEV = 1u << CONFIG_DEV, ON_MIGRATE = 1u << CONFIG_MIGRATE };
+enum {
+    ON_SERVE = 1u << CONFIG_SERVE,
+    ON_DEV = 1u << CONFIG_DEV,
+    ON_MIGRATE = 1u << CONFIG_MIGRATE
+};
 
 typedef struct option option;
 struct option {
@@ -35,7 +39,8 @@ static void *member(config *config, const option *option)
 
 static wm_code set_text(config *config, const option *option, const char *value, wm_err *err)
 {
-    if (*value == '\0') return refuse(option, err, "is empty");
+    if (*value == '\0')
+        return refuse(option, err, "is empty");
     *(const char **)member(config, option) = wm_arena_strdup(&config->arena, value);
     return WM_OK;
 }
@@ -54,8 +59,10 @@ static wm_code parse_number(const option *option, const char *value, uint64_t *n
 static wm_code set_unsigned(config *config, const option *option, const char *value, wm_err *err)
 {
     uint64_t number = 0;
-    if (parse_number(option, value, &number, err) != WM_OK) return WM_INVALID;
-    if (number > CONFIG_LANES_MAX) return refuse(option, err, "is more than 64");
+    if (parse_number(option, value, &number, err) != WM_OK)
+        return WM_INVALID;
+    if (number > CONFIG_LANES_MAX)
+        return refuse(option, err, "is more than 64");
     *(unsigned *)member(config, option) = (unsigned)number;
     return WM_OK;
 }
@@ -63,7 +70,8 @@ static wm_code set_unsigned(config *config, const option *option, const char *va
 static wm_code set_size(config *config, const option *option, const char *value, wm_err *err)
 {
     uint64_t number = 0;
-    if (parse_number(option, value, &number, err) != WM_OK) return WM_INVALID;
+    if (parse_number(option, value, &number, err) != WM_OK)
+        return WM_INVALID;
     *(uint64_t *)member(config, option) = number;
     return WM_OK;
 }
@@ -90,15 +98,18 @@ static wm_code set_level(config *config, const option *option, const char *value
 
 static wm_code add_listener(config *config, const option *option, const char *value, wm_err *err)
 {
-    if (config->n_listen == CONFIG_LISTENERS_MAX) return refuse(option, err, "more than 8 addresses");
-    if (strchr(value, ':') == NULL) return refuse(option, err, "is neither HOST:PORT nor unix:PATH");
+    if (config->n_listen == CONFIG_LISTENERS_MAX)
+        return refuse(option, err, "more than 8 addresses");
+    if (strchr(value, ':') == NULL)
+        return refuse(option, err, "is neither HOST:PORT nor unix:PATH");
     config->listen[config->n_listen++] = wm_arena_strdup(&config->arena, value);
     return WM_OK;
 }
 
 static wm_code add_issuer(config *config, const option *option, const char *value, wm_err *err)
 {
-    if (config->n_issuers == CONFIG_ISSUERS_MAX) return refuse(option, err, "more than 16 issuers");
+    if (config->n_issuers == CONFIG_ISSUERS_MAX)
+        return refuse(option, err, "more than 16 issuers");
     config->issuers[config->n_issuers++] =
         (auth_issuer){.issuer = wm_arena_strdup(&config->arena, value)};
     return WM_OK;
@@ -113,15 +124,19 @@ static auth_issuer *last_issuer(config *config)
 static wm_code set_of_issuer(config *config, const option *option, const char *value, wm_err *err)
 {
     auth_issuer *issuer = last_issuer(config);
-    if (issuer == NULL) return refuse(option, err, "comes before the --issuer that it is about");
-    *(const char **)(void *)((char *)issuer + option->offset) = wm_arena_strdup(&config->arena, value);
+    if (issuer == NULL)
+        return refuse(option, err, "comes before the --issuer that it is about");
+    *(const char **)(void *)((char *)issuer + option->offset) =
+        wm_arena_strdup(&config->arena, value);
     return WM_OK;
 }
 
 static wm_code add_admin(config *config, const option *option, const char *value, wm_err *err)
 {
-    if (config->n_admins == CONFIG_ADMINS_MAX) return refuse(option, err, "more than 64 admins");
-    if (strchr(value, '#') == NULL) return refuse(option, err, "is not ISSUER#SUBJECT");
+    if (config->n_admins == CONFIG_ADMINS_MAX)
+        return refuse(option, err, "more than 64 admins");
+    if (strchr(value, '#') == NULL)
+        return refuse(option, err, "is not ISSUER#SUBJECT");
     config->admins[config->n_admins++] = wm_arena_strdup(&config->arena, value);
     return WM_OK;
 }
@@ -134,17 +149,20 @@ static wm_code read_all(const char *path, size_t max, char *bytes, size_t *size,
     *size = fread(bytes, 1, max, file);
     bool whole = feof(file) != 0;
     fclose(file);
-    if (!whole) return wm_fail(err, WM_INVALID, "FILE_TOO_LONG", "%s: more than %zu bytes", path, max);
+    if (!whole)
+        return wm_fail(err, WM_INVALID, "FILE_TOO_LONG", "%s: more than %zu bytes", path, max);
     bytes[*size] = '\0';
     return WM_OK;
 }
 
-static wm_code set_password_file(config *config, const option *option, const char *value, wm_err *err)
+static wm_code set_password_file(config *config, const option *option, const char *value,
+                                 wm_err *err)
 {
     char bytes[1024 + 1];
     size_t size = 0;
     wm_code code = read_all(value, sizeof(bytes) - 1, bytes, &size, err);
-    if (code != WM_OK) return code;
+    if (code != WM_OK)
+        return code;
     bytes[strcspn(bytes, "\r\n")] = '\0';
     *(const char **)member(config, option) = wm_arena_strdup(&config->arena, bytes);
     return WM_OK;
@@ -155,30 +173,42 @@ static wm_code read_file(config *config, const option *option, const char *value
 #define AT(name) offsetof(config, name)
 #define OF_ISSUER(name) offsetof(auth_issuer, name)
 static const option options[] = {
-    {"config", "FILE", ON_SERVE | ON_MIGRATE, read_file, 0, "read options from FILE, lines of `name = value`"},
+    {"config", "FILE", ON_SERVE | ON_MIGRATE, read_file, 0,
+     "read options from FILE, lines of `name = value`"},
     {"listen", "ADDRESS", ON_SERVE | ON_DEV, add_listener, 0,
      "serve on HOST:PORT or unix:PATH (repeatable; 127.0.0.1:7654)"},
-    {"tls-cert", "FILE", ON_SERVE, set_text, AT(tls_cert), "certificate chain, PEM; TLS on every HOST:PORT"},
+    {"tls-cert", "FILE", ON_SERVE, set_text, AT(tls_cert),
+     "certificate chain, PEM; TLS on every HOST:PORT"},
     {"tls-key", "FILE", ON_SERVE, set_text, AT(tls_key), "its private key, PEM"},
-    {"tls-client-ca", "FILE", ON_SERVE, set_text, AT(tls_client_ca), "demand client certificates of these CAs"},
+    {"tls-client-ca", "FILE", ON_SERVE, set_text, AT(tls_client_ca),
+     "demand client certificates of these CAs"},
     {"postgres", "CONNINFO", ON_SERVE | ON_MIGRATE, set_text, AT(postgres),
      "libpq connection string, for example \"host=db dbname=waymark\""},
-    {"connections", "N", ON_SERVE | ON_DEV, set_unsigned, AT(connections), "to PostgreSQL, per lane (3)"},
-    {"redis", "ADDRESS", ON_SERVE, set_text, AT(redis), "HOST:PORT or unix:PATH (none: fan-out by PostgreSQL)"},
-    {"redis-password-file", "FILE", ON_SERVE, set_password_file, AT(redis_password), "first line is the password"},
+    {"connections", "N", ON_SERVE | ON_DEV, set_unsigned, AT(connections),
+     "to PostgreSQL, per lane (3)"},
+    {"redis", "ADDRESS", ON_SERVE, set_text, AT(redis),
+     "HOST:PORT or unix:PATH (none: fan-out by PostgreSQL)"},
+    {"redis-password-file", "FILE", ON_SERVE, set_password_file, AT(redis_password),
+     "first line is the password"},
     {"issuer", "URL", ON_SERVE, add_issuer, 0, "trust the tokens of this OIDC issuer (repeatable)"},
-    {"audience", "TEXT", ON_SERVE, set_of_issuer, OF_ISSUER(audience), "that its tokens must name (waymark)"},
+    {"audience", "TEXT", ON_SERVE, set_of_issuer, OF_ISSUER(audience),
+     "that its tokens must name (waymark)"},
     {"issuer-discovery", "URL", ON_SERVE, set_of_issuer, OF_ISSUER(discovery_url),
      "its metadata (URL/.well-known/openid-configuration)"},
-    {"issuer-ca", "FILE", ON_SERVE, set_of_issuer, OF_ISSUER(ca_file), "CAs of its HTTPS server (the system's)"},
+    {"issuer-ca", "FILE", ON_SERVE, set_of_issuer, OF_ISSUER(ca_file),
+     "CAs of its HTTPS server (the system's)"},
     {"admin", "ISSUER#SUBJECT", ON_SERVE, add_admin, 0, "is admin in every namespace (repeatable)"},
     {"lanes", "N", ON_SERVE | ON_DEV, set_unsigned, AT(lanes), "pairs of threads (one per core)"},
     {"drain-ms", "N", ON_SERVE | ON_DEV, set_size, AT(drain_ms),
      "how long calls in flight may take after SIGTERM (10000)"},
-    {"message-size-max", "BYTES", ON_SERVE | ON_DEV, set_size, AT(message_size_max), "of a message (4194304)"},
-    {"calls-max", "N", ON_SERVE | ON_DEV, set_size, AT(calls_max), "calls in flight per lane (10000)"},
-    {"log-level", "LEVEL", ON_SERVE | ON_DEV | ON_MIGRATE, set_level, 0, "debug, info, warn or error (info)"},
-    {"state", "DIR", ON_DEV, set_text, AT(state_dir), "where database, keys and logs live (.waymark)"},
+    {"message-size-max", "BYTES", ON_SERVE | ON_DEV, set_size, AT(message_size_max),
+     "of a message (4194304)"},
+    {"calls-max", "N", ON_SERVE | ON_DEV, set_size, AT(calls_max),
+     "calls in flight per lane (10000)"},
+    {"log-level", "LEVEL", ON_SERVE | ON_DEV | ON_MIGRATE, set_level, 0,
+     "debug, info, warn or error (info)"},
+    {"state", "DIR", ON_DEV, set_text, AT(state_dir),
+     "where database, keys and logs live (.waymark)"},
     {"issuer-listen", "HOST:PORT", ON_DEV, set_text, AT(issuer_listen),
      "of the development token issuer (127.0.0.1, 1000 above the first --listen)"},
     {"fresh", NULL, ON_DEV, set_switch, AT(fresh), "start from an empty state"},
@@ -204,30 +234,36 @@ void config_free(config *config)
 static const option *find_option(const char *name, size_t len)
 {
     for (size_t i = 0; i < WM_ARRAY_LEN(options); i++) {
-        if (strlen(options[i].name) == len && memcmp(options[i].name, name, len) == 0) return &options[i];
+        if (strlen(options[i].name) == len && memcmp(options[i].name, name, len) == 0)
+            return &options[i];
     }
     return NULL;
 }
 
 static char *trim(char *text)
 {
-    while (isspace((unsigned char)*text)) text++;
+    while (isspace((unsigned char)*text))
+        text++;
     size_t len = strlen(text);
-    while (len > 0 && isspace((unsigned char)text[len - 1])) text[--len] = '\0';
+    while (len > 0 && isspace((unsigned char)text[len - 1]))
+        text[--len] = '\0';
     return text;
 }
 
 static wm_code read_line(config *config, char *line, wm_err *err)
 {
     line = trim(line);
-    if (*line == '\0' || *line == '#') return WM_OK;
+    if (*line == '\0' || *line == '#')
+        return WM_OK;
     char *equals = strchr(line, '=');
-    if (equals == NULL) return wm_fail(err, WM_INVALID, "OPTION_INVALID", "\"%s\" has no `=`", line);
+    if (equals == NULL)
+        return wm_fail(err, WM_INVALID, "OPTION_INVALID", "\"%s\" has no `=`", line);
     *equals = '\0';
     const char *name = trim(line);
     const option *option = find_option(name, strlen(name));
     if (option == NULL || option->set == read_file)
-        return wm_fail(err, WM_INVALID, "OPTION_UNKNOWN", "\"%s\" is not an option; see --help", name);
+        return wm_fail(err, WM_INVALID, "OPTION_UNKNOWN", "\"%s\" is not an option; see --help",
+                       name);
     return option->set(config, option, trim(equals + 1), err);
 }
 
@@ -237,11 +273,13 @@ static wm_code read_file(config *config, const option *option, const char *value
     char *bytes = wm_arena_alloc(&config->arena, CONFIG_FILE_SIZE_MAX + 1);
     size_t size = 0;
     wm_code code = read_all(value, CONFIG_FILE_SIZE_MAX, bytes, &size, err);
-    if (code != WM_OK) return code;
+    if (code != WM_OK)
+        return code;
     char *rest = bytes;
     for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
         code = read_line(config, line, err);
-        if (code != WM_OK) return code;
+        if (code != WM_OK)
+            return code;
     }
     return WM_OK;
 }
@@ -251,24 +289,28 @@ static wm_code read_environment(config *config, unsigned on, wm_err *err)
     for (size_t i = 0; i < WM_ARRAY_LEN(options); i++) {
         char name[64];
         int len = snprintf(name, sizeof(name), "WAYMARKD_%s", options[i].name);
-        for (int c = 0; c < len; c++) name[c] = name[c] == '-' ? '_' : (char)toupper((unsigned char)name[c]);
+        for (int c = 0; c < len; c++)
+            name[c] = name[c] == '-' ? '_' : (char)toupper((unsigned char)name[c]);
         const char *value = getenv(name);
-        if (value == NULL || !(options[i].commands & on)) continue;
+        if (value == NULL || !(options[i].commands & on))
+            continue;
         wm_code code = options[i].set(config, &options[i], value, err);
-        if (code != WM_OK) return code;
+        if (code != WM_OK)
+            return code;
     }
     return WM_OK;
 }
 
 /* One flag: "--name value", "--name=value", or "--name" for a switch. */
-static wm_code parse_flag(unsigned on, int argc, char **argv, int *i, const option **found, const char **value,
-                          wm_err *err)
+static wm_code parse_flag(unsigned on, int argc, char **argv, int *i, const option **found,
+                          const char **value, wm_err *err)
 {
     const char *flag = argv[*i];
     size_t len = strcspn(flag, "=");
     const option *option = strncmp(flag, "--", 2) == 0 ? find_option(flag + 2, len - 2) : NULL;
     if (option == NULL || !(option->commands & on))
-        return wm_fail(err, WM_INVALID, "OPTION_UNKNOWN", "\"%s\" is not an option here; see --help", flag);
+        return wm_fail(err, WM_INVALID, "OPTION_UNKNOWN",
+                       "\"%s\" is not an option here; see --help", flag);
     *found = option;
     if (flag[len] == '=')
         *value = flag + len + 1;
@@ -282,14 +324,17 @@ static wm_code parse_flag(unsigned on, int argc, char **argv, int *i, const opti
 }
 
 /* `files`: only --config, or only the others; the file must be read before what overrides it. */
-static wm_code read_flags(config *config, unsigned on, int argc, char **argv, bool files, wm_err *err)
+static wm_code read_flags(config *config, unsigned on, int argc, char **argv, bool files,
+                          wm_err *err)
 {
     for (int i = 0; i < argc; i++) {
         const option *option = NULL;
         const char *value = NULL;
         wm_code code = parse_flag(on, argc, argv, &i, &option, &value, err);
-        if (code == WM_OK && (option->set == read_file) == files) code = option->set(config, option, value, err);
-        if (code != WM_OK) return code;
+        if (code == WM_OK && (option->set == read_file) == files)
+            code = option->set(config, option, value, err);
+        if (code != WM_OK)
+            return code;
     }
     return WM_OK;
 }
@@ -306,12 +351,16 @@ static wm_code check(config *config, unsigned on, wm_err *err)
     if (config->tls_client_ca != NULL && config->tls_cert == NULL)
         return wm_fail(err, WM_INVALID, "OPTION_MISSING", "--tls-client-ca needs --tls-cert");
     for (size_t i = 0; i < config->n_issuers; i++) {
-        if (config->issuers[i].audience == NULL) config->issuers[i].audience = "waymark";
+        if (config->issuers[i].audience == NULL)
+            config->issuers[i].audience = "waymark";
     }
-    if (config->n_listen == 0) config->listen[config->n_listen++] = "127.0.0.1:7654";
+    if (config->n_listen == 0)
+        config->listen[config->n_listen++] = "127.0.0.1:7654";
     if (config->lanes == 0) {
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
-        config->lanes = cores < 1 ? 1 : cores > CONFIG_LANES_MAX ? CONFIG_LANES_MAX : (unsigned)cores;
+        config->lanes = cores < 1                  ? 1
+                        : cores > CONFIG_LANES_MAX ? CONFIG_LANES_MAX
+                                                   : (unsigned)cores;
     }
     return WM_OK;
 }
@@ -320,18 +369,23 @@ wm_code config_read(config *config, int argc, char **argv, wm_err *err)
 {
     unsigned on = 1u << config->command;
     wm_code code = read_flags(config, on, argc, argv, true, err);
-    if (code == WM_OK) code = read_environment(config, on, err);
-    if (code == WM_OK) code = read_flags(config, on, argc, argv, false, err);
-    if (code == WM_OK) code = check(config, on, err);
+    if (code == WM_OK)
+        code = read_environment(config, on, err);
+    if (code == WM_OK)
+        code = read_flags(config, on, argc, argv, false, err);
+    if (code == WM_OK)
+        code = check(config, on, err);
     return code;
 }
 
 void config_print_help(config_command command)
 {
     for (size_t i = 0; i < WM_ARRAY_LEN(options); i++) {
-        if (!(options[i].commands & (1u << command))) continue;
+        if (!(options[i].commands & (1u << command)))
+            continue;
         char flag[48];
-        snprintf(flag, sizeof(flag), "--%s %s", options[i].name, options[i].argument ? options[i].argument : "");
+        snprintf(flag, sizeof(flag), "--%s %s", options[i].name,
+                 options[i].argument ? options[i].argument : "");
         printf("  %-30s %s\n", flag, options[i].help);
     }
 }

@@ -31,16 +31,22 @@ static void become(const child_spec *spec, int log_fd, pid_t parent)
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    if (log_fd >= 0 && (dup2(log_fd, STDOUT_FILENO) < 0 || dup2(log_fd, STDERR_FILENO) < 0)) _exit(127);
+    if (log_fd >= 0 && (dup2(log_fd, STDOUT_FILENO) < 0 || dup2(log_fd, STDERR_FILENO) < 0))
+        _exit(127);
     int null_fd = open("/dev/null", O_RDONLY);
-    if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0) _exit(127);
+    if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0)
+        _exit(127);
     setpgid(0, 0); /* Ctrl-C at the terminal is waymarkd's to handle */
     const child_user *user = spec->user;
-    if (user->drop && (setgroups(0, NULL) != 0 || setgid(user->gid) != 0 || setuid(user->uid) != 0)) _exit(127);
-    if (spec->directory != NULL && chdir(spec->directory) != 0) _exit(127);
+    if (user->drop && (setgroups(0, NULL) != 0 || setgid(user->gid) != 0 || setuid(user->uid) != 0))
+        _exit(127);
+    if (spec->directory != NULL && chdir(spec->directory) != 0)
+        _exit(127);
     /* Changing the user clears this, so it comes after. */
-    if (spec->death_signal != 0 && prctl(PR_SET_PDEATHSIG, spec->death_signal) != 0) _exit(127);
-    if (spec->death_signal != 0 && getppid() != parent) _exit(127);
+    if (spec->death_signal != 0 && prctl(PR_SET_PDEATHSIG, spec->death_signal) != 0)
+        _exit(127);
+    if (spec->death_signal != 0 && getppid() != parent)
+        _exit(127);
     execv(spec->argv[0], (char *const *)(uintptr_t)spec->argv);
     _exit(127);
 }
@@ -57,23 +63,30 @@ pid_t child_start(const child_spec *spec, wm_err *err)
     }
     pid_t parent = getpid();
     pid_t pid = fork();
-    if (pid == 0) become(spec, log_fd, parent);
-    if (log_fd >= 0) close(log_fd);
-    if (pid < 0) wm_fail(err, WM_UNAVAILABLE, "DEV_FORK", "%s: %s", spec->argv[0], strerror(errno));
+    if (pid == 0)
+        become(spec, log_fd, parent);
+    if (log_fd >= 0)
+        close(log_fd);
+    if (pid < 0)
+        wm_fail(err, WM_UNAVAILABLE, "DEV_FORK", "%s: %s", spec->argv[0], strerror(errno));
     return pid;
 }
 
 int child_run(const child_spec *spec, unsigned timeout_ms)
 {
     pid_t pid = child_start(spec, NULL);
-    if (pid < 0) return -1;
+    if (pid < 0)
+        return -1;
     int64_t end_us = wm_monotonic_us() + (int64_t)timeout_ms * 1000;
     for (;;) {
         int status = 0;
         pid_t ended = waitpid(pid, &status, WNOHANG);
-        if (ended == pid) return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-        if (ended < 0 && errno != EINTR) return -1;
-        if (wm_monotonic_us() > end_us) break;
+        if (ended == pid)
+            return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+        if (ended < 0 && errno != EINTR)
+            return -1;
+        if (wm_monotonic_us() > end_us)
+            break;
         child_nap_ms(NAP_MS);
     }
     child_stop(pid, SIGKILL, 1000);

@@ -23,9 +23,9 @@ typedef struct child_user {
 typedef struct child_spec {
     const char *const *argv; /* NULL-terminated; argv[0] is the program's path */
     const child_user *user;
-    const char *log_file;    /* standard output and error are appended here */
-    const char *directory;   /* to run in */
-    int death_signal;        /* sent when waymarkd dies; 0: none */
+    const char *log_file;  /* standard output and error are appended here */
+    const char *directory; /* to run in */
+    int death_signal;      /* sent when waymarkd dies; 0: none */
 } child_spec;
 
 /* Starts a program; its pid, or -1 with `err`. */

@@ -41,7 +41,8 @@ typedef struct dev {
 /* A fixed place relative to the server's own, so that tokens stay good over a restart. */
 static const char *issuer_listen(dev *dev)
 {
-    if (dev->config->issuer_listen != NULL) return dev->config->issuer_listen;
+    if (dev->config->issuer_listen != NULL)
+        return dev->config->issuer_listen;
     const char *port = strrchr(dev->config->listen[0], ':') + 1;
     int number = atoi(port);
     snprintf(dev->issuer_listen, sizeof(dev->issuer_listen), "127.0.0.1:%d",
@@ -58,8 +59,8 @@ static wm_code start_issuer(dev *dev, wm_err *err)
 }
 
 /* What an operator would have said with flags. */
-static void point_config(config *config, const char *postgres, const char *redis, const char *issuer, char *admin,
-                         size_t admin_size)
+static void point_config(config *config, const char *postgres, const char *redis,
+                         const char *issuer, char *admin, size_t admin_size)
 {
     config->postgres = postgres;
     config->redis = redis;
@@ -89,15 +90,21 @@ static wm_code write_env(const dev *dev, wm_err *err)
 static wm_code start_all(dev *dev, wm_err *err)
 {
     wm_code code = dev_state_open(&dev->state, dev->config->state_dir, dev->config->fresh, err);
-    if (code == WM_OK) dev_state_write_pid(&dev->state, "waymarkd.pid", getpid());
-    if (code == WM_OK) code = dev_postgres_start(&dev->postgres, &dev->state, err);
-    if (code == WM_OK) code = dev_redis_start(&dev->redis, &dev->state, err);
-    if (code == WM_OK) code = start_issuer(dev, err);
-    if (code != WM_OK) return code;
-    point_config(dev->config, dev->postgres.conninfo, dev->redis.address, dev_issuer_url(dev->issuer), dev->admin,
-                 sizeof(dev->admin));
+    if (code == WM_OK)
+        dev_state_write_pid(&dev->state, "waymarkd.pid", getpid());
+    if (code == WM_OK)
+        code = dev_postgres_start(&dev->postgres, &dev->state, err);
+    if (code == WM_OK)
+        code = dev_redis_start(&dev->redis, &dev->state, err);
+    if (code == WM_OK)
+        code = start_issuer(dev, err);
+    if (code != WM_OK)
+        return code;
+    point_config(dev->config, dev->postgres.conninfo, dev->redis.address,
+                 dev_issuer_url(dev->issuer), dev->admin, sizeof(dev->admin));
     code = app_start(dev->config, &dev->app, err);
-    if (code != WM_OK) return code;
+    if (code != WM_OK)
+        return code;
     dev_issuer_set_grant(dev->issuer, auth_dev_grant, app_auth(dev->app));
     return write_env(dev, err);
 }
@@ -112,9 +119,12 @@ static void watch(dev *dev)
 
 static void stop_all(dev *dev)
 {
-    if (dev->issuer != NULL) dev_issuer_set_grant(dev->issuer, NULL, NULL);
-    if (dev->app != NULL) app_stop(dev->app);
-    if (dev->issuer != NULL) dev_issuer_free(dev->issuer);
+    if (dev->issuer != NULL)
+        dev_issuer_set_grant(dev->issuer, NULL, NULL);
+    if (dev->app != NULL)
+        app_stop(dev->app);
+    if (dev->issuer != NULL)
+        dev_issuer_free(dev->issuer);
     dev_redis_stop(&dev->redis);
     dev_postgres_stop(&dev->postgres);
     dev_state_close(&dev->state);
@@ -128,15 +138,17 @@ static wm_code run_joined(config *config, wm_err *err)
     if (!dev_state_read_env(config->join_dir, "PGHOST", host, sizeof(host)) ||
         !dev_state_read_env(config->join_dir, "REDIS_SOCKET", socket, sizeof(socket)) ||
         !dev_state_read_env(config->join_dir, "WAYMARK_ISSUER", issuer, sizeof(issuer)))
-        return wm_fail(err, WM_PRECONDITION, "DEV_JOIN", "no dev mode has run in %s (no dev.env there)",
-                       config->join_dir);
+        return wm_fail(err, WM_PRECONDITION, "DEV_JOIN",
+                       "no dev mode has run in %s (no dev.env there)", config->join_dir);
     snprintf(conninfo, sizeof(conninfo), "host=%s user=waymark dbname=waymark", host);
     snprintf(redis, sizeof(redis), "unix:%s", socket);
     point_config(config, conninfo, redis, issuer, admin, sizeof(admin));
     app *app = NULL;
     wm_code code = app_start(config, &app, err);
-    if (code != WM_OK) return code;
-    while (!signals_wait(60000)) continue;
+    if (code != WM_OK)
+        return code;
+    while (!signals_wait(60000))
+        continue;
     signals_release();
     app_stop(app);
     return WM_OK;
@@ -144,10 +156,12 @@ static wm_code run_joined(config *config, wm_err *err)
 
 wm_code dev_run(config *config, wm_err *err)
 {
-    if (config->join_dir != NULL) return run_joined(config, err);
+    if (config->join_dir != NULL)
+        return run_joined(config, err);
     dev dev = {.config = config, .state = {.lock_fd = -1}};
     wm_code code = start_all(&dev, err);
-    if (code == WM_OK) watch(&dev);
+    if (code == WM_OK)
+        watch(&dev);
     signals_release();
     wm_log(WM_LOG_INFO, "stopping");
     stop_all(&dev);

@@ -15,7 +15,7 @@ extern "C" {
 
 typedef struct dev_postgres {
     const dev_state *state;
-    char bin[STATE_PATH_SIZE];      /* directory of initdb, postgres, ... */
+    char bin[STATE_PATH_SIZE]; /* directory of initdb, postgres, ... */
     char data[STATE_PATH_SIZE];
     char conninfo[2 * STATE_PATH_SIZE];
     pid_t pid;

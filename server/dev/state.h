@@ -40,7 +40,8 @@ void dev_state_data_path(const dev_state *state, const char *name, char path[STA
 
 void dev_state_write_pid(const dev_state *state, const char *name, pid_t pid);
 /* Writes the whole file under a temporary name first, mode 0600. */
-WM_MUST_USE wm_code dev_state_write_file(const dev_state *state, const char *name, const char *text, wm_err *err);
+WM_MUST_USE wm_code dev_state_write_file(const dev_state *state, const char *name, const char *text,
+                                         wm_err *err);
 /* Makes DATA/name for the unprivileged user, mode 0700. */
 WM_MUST_USE wm_code dev_state_make_data_dir(const dev_state *state, const char *name, wm_err *err);
 
