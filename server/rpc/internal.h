@@ -14,9 +14,21 @@
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
 #include <grpc/slice.h>
-#include <stdatomic.h>
 
 #include "server/rpc/rpc.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The status text and the serialized google.rpc.Status of an error (status.c). */
+void rpc_status_pack(const wm_err *err, uint64_t call_id, grpc_slice *message, grpc_slice *details);
+
+#ifdef __cplusplus
+}
+#else
+
+#include <stdatomic.h>
 
 enum {
     RPC_SLOTS_DEFAULT = 64,
@@ -216,10 +228,6 @@ void rpc_stream_core_done(rpc_stream *stream); /* loop: closed and final batch d
 void rpc_streams_check(rpc_queue *queue);      /* loop: the timer */
 void rpc_streams_stop(rpc_queue *queue);       /* loop: aborts all */
 
-/* ---- status.c ---- */
-/* The status text and the serialized google.rpc.Status of an error. */
-void rpc_status_pack(const wm_err *err, uint64_t call_id, grpc_slice *message, grpc_slice *details);
-
 /* ---- health.c, reflection.c: services that every server has ---- */
 enum { RPC_REFLECTION_SERVICES = 2 };
 rpc_health *rpc_health_new(rpc_server *server);
@@ -233,4 +241,5 @@ void rpc_reflection_free(rpc_reflection *reflection);
 /* i: 0 for v1, 1 for v1alpha. */
 rpc_service rpc_reflection_service(rpc_reflection *reflection, size_t i);
 
+#endif /* !__cplusplus: tests in C++ see the pure parts */
 #endif

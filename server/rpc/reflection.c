@@ -155,26 +155,28 @@ static void index_file(rpc_reflection *index, const Google__Protobuf__FileDescri
     index_extensions(index, scope, file->extension, file->n_extension, file->name);
 }
 
-/* Cuts the next length-delimited field out of a FileDescriptorSet; false at its end. */
+/* Cuts the next length-delimited field out of a FileDescriptorSet and moves `at` behind it;
+ * false, with `at` unmoved, at the end or when there is no whole field. */
 static bool set_next(const uint8_t **at, const uint8_t *end, ProtobufCBinaryData *field)
 {
+    const uint8_t *next = *at;
     uint64_t size = 0;
     unsigned shift = 0;
 
-    if (*at == end)
+    if (next == end)
         return false;
-    (*at)++; /* the tag: field 1, the only one there is */
+    next++; /* the tag: field 1, the only one there is */
     do {
-        if (*at == end || shift > 28)
+        if (next == end || shift > 28)
             return false;
-        size |= (uint64_t)(**at & 0x7f) << shift;
+        size |= (uint64_t)(*next & 0x7f) << shift;
         shift += 7;
-    } while (*(*at)++ & 0x80);
-    if (size > (size_t)(end - *at))
+    } while (*next++ & 0x80);
+    if (size > (size_t)(end - next))
         return false;
-    field->data = (uint8_t *)*at;
+    field->data = (uint8_t *)next;
     field->len = size;
-    *at += size;
+    *at = next + size;
     return true;
 }
 

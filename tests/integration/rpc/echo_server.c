@@ -406,6 +406,18 @@ static rpc_interceptor gate = {
 
 /* ---- main ---- */
 
+/* Under a sanitizer memory costs a multiple, which the test allows for. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define IS_SANITIZED 1
+#endif
+#endif
+#ifndef IS_SANITIZED
+#define IS_SANITIZED 0
+#endif
+
 typedef struct options {
     size_t n_lanes;
     uint64_t grace_ms;
@@ -474,8 +486,8 @@ int main(int argc, char **argv)
         return 1;
     }
     rpc_server_set_serving(server, true);
-    printf("{\"port\": %d, \"tls_port\": %d}\n", rpc_server_port(server, 0),
-           options.config.n_listeners > 1 ? rpc_server_port(server, 1) : 0);
+    printf("{\"port\": %d, \"tls_port\": %d, \"memory_factor\": %d}\n", rpc_server_port(server, 0),
+           options.config.n_listeners > 1 ? rpc_server_port(server, 1) : 0, IS_SANITIZED ? 8 : 1);
     fflush(stdout);
 
     sigwait(&signals, &signal);
