@@ -70,7 +70,7 @@ static uint16_t set_next(const uint64_t *set, uint16_t from, uint16_t end)
     return end;
 }
 
-uint64_t *workflow_state_set_new(const workflow_chart *chart, wm_arena *arena)
+uint64_t *workflow_set_new(const workflow_chart *chart, wm_arena *arena)
 {
     return (uint64_t *)wm_arena_zalloc(arena, set_words(chart) * sizeof(uint64_t));
 }
@@ -437,7 +437,7 @@ static void remember(step *s, uint16_t number)
 
         if (history->history < 0)
             continue;
-        memory = workflow_state_set_new(chart, s->arena);
+        memory = workflow_set_new(chart, s->arena);
         for (uint16_t i = set_next(s->state->active, (uint16_t)(number + 1), state->end);
              i < state->end; i = set_next(s->state->active, (uint16_t)(i + 1), state->end)) {
             if (history->kind == CHART_HISTORY_DEEP ? is_leaf(&chart->states[i])
@@ -466,7 +466,7 @@ static void exit_state(step *s, uint16_t number)
 
 static void exit_states(step *s)
 {
-    uint64_t *leaving = workflow_state_set_new(s->chart, s->arena);
+    uint64_t *leaving = workflow_set_new(s->chart, s->arena);
     uint16_t n = (uint16_t)s->chart->n_states;
 
     for (size_t i = 0; i < s->n_enabled; i++) {
@@ -745,8 +745,8 @@ static void step_init(step *s, const workflow_chart *chart, wm_arena *arena,
     s->env.in_state = env_in_state;
     s->env.ctx = s;
     s->enabled = WM_NEW_ARRAY(arena, const chart_transition *, chart->n_states);
-    s->to_enter = workflow_state_set_new(chart, arena);
-    s->default_entry = workflow_state_set_new(chart, arena);
+    s->to_enter = workflow_set_new(chart, arena);
+    s->default_entry = workflow_set_new(chart, arena);
     s->default_history =
         (const chart_block **)wm_arena_zalloc(arena, chart->n_states * sizeof(chart_block *));
 }
@@ -754,7 +754,7 @@ static void step_init(step *s, const workflow_chart *chart, wm_arena *arena,
 void workflow_state_init(workflow_state *state, const workflow_chart *chart, wm_arena *arena)
 {
     memset(state, 0, sizeof *state);
-    state->active = workflow_state_set_new(chart, arena);
+    state->active = workflow_set_new(chart, arena);
     set_add(state->active, 0);
     state->histories =
         (uint64_t **)wm_arena_zalloc(arena, (chart->n_histories + 1) * sizeof(uint64_t *));
@@ -800,12 +800,12 @@ wm_code workflow_step(const workflow_chart *chart, wm_arena *arena,
 
 /* ---- states as text ---- */
 
-bool workflow_state_has(const workflow_state *state, uint16_t number)
+bool workflow_set_has(const uint64_t *set, uint16_t number)
 {
-    return set_has(state->active, number);
+    return set_has(set, number);
 }
 
-void workflow_state_mark(uint64_t *set, uint16_t number)
+void workflow_set_add(uint64_t *set, uint16_t number)
 {
     set_add(set, number);
 }

@@ -87,15 +87,16 @@ WM_MUST_USE wm_code workflow_step(const workflow_chart *chart, wm_arena *arena,
                                   const workflow_event *event, workflow_state *after,
                                   workflow_effects *effects, wm_err *err);
 
-bool workflow_state_has(const workflow_state *state, uint16_t number);
-void workflow_state_mark(uint64_t *set, uint16_t number);
 /* The innermost active states in document order, separated by spaces. */
 const char *workflow_state_text(const workflow_chart *chart, const workflow_state *state,
                                 wm_arena *arena);
 /* The reverse: marks the states and their ancestors. False when a state is unknown. */
 WM_MUST_USE bool workflow_state_read(const workflow_chart *chart, const char *text,
                                      uint64_t *active);
-uint64_t *workflow_state_set_new(const workflow_chart *chart, wm_arena *arena);
+/* Sets of states, as bits. */
+bool workflow_set_has(const uint64_t *set, uint16_t number);
+void workflow_set_add(uint64_t *set, uint16_t number);
+uint64_t *workflow_set_new(const workflow_chart *chart, wm_arena *arena);
 
 #ifdef __cplusplus
 }

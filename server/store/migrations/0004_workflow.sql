@@ -55,7 +55,7 @@ CREATE TABLE waymark.workflow_history (
 
 CREATE UNIQUE INDEX workflow_history_request
     ON waymark.workflow_history (namespace_id, instance_id, request_id)
-    WHERE request_id IS NOT NULL;
+    WHERE request_id IS NOT NULL AND kind = 2; -- SendEvent
 
 -- A task waits or is leased until available_at; it is deleted when it is over. `lease` is its
 -- fencing number and rises with every lease, failure and release.
