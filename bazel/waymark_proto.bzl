@@ -7,6 +7,7 @@ For every `waymark_proto_library(name = "geo", ...)` there are
     :geo_server          server stubs (x.server.h), on top of //server/rpc
     :geo_descriptor_set  the FileDescriptorSet with all imports, for server reflection
     :geo_protos          the sources, what other waymark_proto_libraries depend on
+    :geo_client_headers  x.pb-c.h and x.client.h, what an installed SDK has of them
 
 _client and _server exist when there are services, that is, when a source is named *_service.proto
 or is listed in `services`.
@@ -256,6 +257,13 @@ def waymark_proto_library(name, srcs, deps = [], services = None, visibility = N
                 tags = tags,
             )
 
+    # What an installed SDK has of these protos.
+    native.filegroup(
+        name = name + "_client_headers",
+        srcs = [name + "_messages_h"] + ([name + "_client_h"] if services else []),
+        tags = tags,
+        visibility = visibility,
+    )
     native.cc_library(
         name = name,
         srcs = message_sources,

@@ -144,10 +144,10 @@ static gpr_timespec deadline_of(const waymark_call_options *options, int64_t tim
 /* Makes the grpc call and links; true when the client is closing. */
 static bool open_call(client_call *call, waymark_client *client)
 {
-    unsigned thread = client->n_threads == 1
-                          ? 0
-                          : atomic_fetch_add_explicit(&client->next_thread, 1, memory_order_relaxed) %
-                                client->n_threads;
+    unsigned thread = client->n_threads == 1 ? 0
+                                             : atomic_fetch_add_explicit(&client->next_thread, 1,
+                                                                         memory_order_relaxed) %
+                                                   client->n_threads;
     bool closing;
 
     call->call = grpc_channel_create_registered_call(

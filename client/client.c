@@ -21,11 +21,12 @@ struct client_method {
     UT_hash_handle hh;
 };
 
-static waymark_client *problem_set(waymark_problem *problem, waymark_code code, const char *fmt, ...)
-    WM_PRINTF(3, 4);
+static waymark_client *problem_set(waymark_problem *problem, waymark_code code, const char *fmt,
+                                   ...) WM_PRINTF(3, 4);
 
 /* Returns NULL, which is what the caller returns. */
-static waymark_client *problem_set(waymark_problem *problem, waymark_code code, const char *fmt, ...)
+static waymark_client *problem_set(waymark_problem *problem, waymark_code code, const char *fmt,
+                                   ...)
 {
     va_list args;
 
@@ -103,9 +104,9 @@ static bool start_threads(waymark_client *client, unsigned n)
         thread->queue = grpc_completion_queue_create_for_next(NULL);
         if (pthread_create(&thread->thread, NULL, queue_thread, thread) != 0) {
             grpc_completion_queue_shutdown(thread->queue);
-            while (grpc_completion_queue_next(thread->queue, gpr_inf_future(GPR_CLOCK_REALTIME),
-                                              NULL)
-                       .type != GRPC_QUEUE_SHUTDOWN)
+            while (
+                grpc_completion_queue_next(thread->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL)
+                    .type != GRPC_QUEUE_SHUTDOWN)
                 ;
             grpc_completion_queue_destroy(thread->queue);
             return false;
@@ -331,8 +332,7 @@ void waymark_client_free(waymark_client *client)
     stop_threads(client);
     if (client->channel != NULL)
         grpc_channel_destroy(client->channel);
-    HASH_ITER(hh, client->methods, method, next_method)
-    {
+    HASH_ITER (hh, client->methods, method, next_method) {
         HASH_DEL(client->methods, method);
         free(method);
     }

@@ -294,8 +294,7 @@ void waymark_token_give(waymark_token_request *request, const char *token, int64
 
     pthread_mutex_lock(&credentials->lock);
     set_token(credentials, token, strlen(token));
-    credentials->expires_us =
-        lifetime_ms > 0 ? wm_monotonic_us() + lifetime_ms * 1000 : INT64_MAX;
+    credentials->expires_us = lifetime_ms > 0 ? wm_monotonic_us() + lifetime_ms * 1000 : INT64_MAX;
     slice = grpc_slice_ref(credentials->token);
     waiters = take_waiters(credentials);
     pthread_mutex_unlock(&credentials->lock);

@@ -2,10 +2,9 @@
  *
  * Every unary call and every stream begins with a client_call. Its life:
  *
- *   client_call_start ── token there ──────────────> begin() ── batches ── events ── client_call_end
- *        │                                             ^
- *        └── token awaited ── token_waiter.ready ──────┘
- *                     └────── no token, cancelled ──> refused: an empty batch as an event
+ *   client_call_start ── token there ──────────────> begin() ── batches ── events ──
+ * client_call_end │                                             ^ └── token awaited ──
+ * token_waiter.ready ──────┘ └────── no token, cancelled ──> refused: an empty batch as an event
  *
  * Events come from the completion queue on a thread of the client and run one after the other
  * for one call, since a call belongs to one queue and a queue has one thread.
@@ -27,12 +26,12 @@
 #include "include/waymark/call.h"
 
 enum {
-    CLIENT_TIMEOUT_MS = 30000,       /* of unary calls, when nobody says otherwise */
-    CLIENT_TICK_MS = 500,            /* how often waiting calls' deadlines are looked at */
-    CLIENT_FREE_CALLS_MAX = 512,     /* unary calls kept for reuse, per client */
+    CLIENT_TIMEOUT_MS = 30000,   /* of unary calls, when nobody says otherwise */
+    CLIENT_TICK_MS = 500,        /* how often waiting calls' deadlines are looked at */
+    CLIENT_FREE_CALLS_MAX = 512, /* unary calls kept for reuse, per client */
     CLIENT_THREADS_MAX = 64,
-    CLIENT_METADATA_MAX = 64,        /* pieces sent with one call */
-    CREDENTIALS_CHECK_MS = 1000,     /* between looks at a token file */
+    CLIENT_METADATA_MAX = 64,    /* pieces sent with one call */
+    CREDENTIALS_CHECK_MS = 1000, /* between looks at a token file */
     CREDENTIALS_TOKEN_SIZE_MAX = 64 * 1024
 };
 
@@ -92,9 +91,9 @@ struct waymark_client {
     atomic_uint next_thread;
 
     pthread_mutex_t lock;
-    pthread_cond_t idle;     /* open became empty */
+    pthread_cond_t idle; /* open became empty */
     bool closing;
-    client_call *open;       /* every call and stream that has not had its last callback */
+    client_call *open; /* every call and stream that has not had its last callback */
     size_t n_open;
     client_method *methods;
     client_call *free_calls; /* by next */
@@ -109,11 +108,11 @@ struct client_call {
     const wm_method *method;
     grpc_call *call;
     gpr_timespec deadline;
-    uint32_t flags;           /* of the initial metadata */
+    uint32_t flags; /* of the initial metadata */
     bool want_metadata;
-    grpc_metadata *metadata;  /* in the arena; the first is the token's when there is one */
+    grpc_metadata *metadata; /* in the arena; the first is the token's when there is one */
     size_t n_metadata;
-    grpc_slice token;         /* empty without credentials */
+    grpc_slice token; /* empty without credentials */
     token_waiter waiter;
     client_event refused_event;
     /* Why the call ended before anything was sent; read with refused_event. */
@@ -159,8 +158,8 @@ typedef struct client_trailer {
 void client_status_read(wm_arena *arena, const client_trailer *trailer, bool want_metadata,
                         waymark_status *status);
 /* A status that the SDK makes; texts are copied into the arena. */
-void client_status_make(wm_arena *arena, waymark_code code, const char *reason,
-                        const char *message, waymark_status *status);
+void client_status_make(wm_arena *arena, waymark_code code, const char *reason, const char *message,
+                        waymark_status *status);
 
 /* ThreadSanitizer does not see the synchronisation inside the gRPC core, which is not built
  * with it: these say that what happened before a batch was started happens before its event. */

@@ -101,8 +101,8 @@ static void add_metadata(wm_arena *arena, const grpc_metadata_array *from,
 
 static void read_metadata(wm_arena *arena, const client_trailer *trailer, waymark_status *status)
 {
-    waymark_metadata *metadata = WM_NEW_ARRAY(arena, waymark_metadata,
-                                              trailer->initial.count + trailer->trailing.count + 1);
+    waymark_metadata *metadata =
+        WM_NEW_ARRAY(arena, waymark_metadata, trailer->initial.count + trailer->trailing.count + 1);
 
     add_metadata(arena, &trailer->initial, metadata, &status->n_metadata);
     add_metadata(arena, &trailer->trailing, metadata, &status->n_metadata);
@@ -124,8 +124,8 @@ void client_status_read(wm_arena *arena, const client_trailer *trailer, bool wan
             read_details(arena, trailer->trailing.metadata[i].value, status);
 }
 
-void client_status_make(wm_arena *arena, waymark_code code, const char *reason,
-                        const char *message, waymark_status *status)
+void client_status_make(wm_arena *arena, waymark_code code, const char *reason, const char *message,
+                        waymark_status *status)
 {
     *status = status_ok;
     status->code = code;

@@ -30,7 +30,7 @@ struct waymark_stream {
     const void *callbacks; /* NULL: a _sync stream */
     void *ctx;
 
-    bool begun;         /* batches may be started */
+    bool begun; /* batches may be started */
     bool reading, read_wanted;
     bool writing, writable_due;
     bool close_wanted, closed;
@@ -82,8 +82,7 @@ static void start(waymark_stream *stream, const grpc_op *ops, size_t n, client_e
 
 static void start_read(waymark_stream *stream)
 {
-    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE,
-                  .data.recv_message.recv_message = &stream->incoming};
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &stream->incoming};
 
     stream->reading = true;
     start(stream, &op, 1, &stream->read_event);

@@ -36,9 +36,9 @@ enum {
     CLOCK_TICK_MS = 200,
     BACKOFF_MIN_MS = 100,
     BACKOFF_MAX_MS = 5000,
-    STEADY_MS = 5000,         /* a stream that lived so long is opened again soon */
-    AGAIN_MS = 500,           /* before an answer that was refused with "try again" is repeated */
-    LEASE_MIN_MS = 1000,      /* what a lease is taken for when our clock says otherwise */
+    STEADY_MS = 5000,    /* a stream that lived so long is opened again soon */
+    AGAIN_MS = 500,      /* before an answer that was refused with "try again" is repeated */
+    LEASE_MIN_MS = 1000, /* what a lease is taken for when our clock says otherwise */
     LEASE_MAX_MS = 3600 * 1000,
     FAILURE_MESSAGE_MAX = 4096 /* bytes, of the contract */
 };
@@ -83,7 +83,7 @@ struct waymark_worker {
     bool stream_over;       /* it has ended, and its handle is to be freed */
     bool was_reported;      /* connected() said that it is open */
     bool closing;           /* nothing more will be written to it */
-    int64_t open_us; /* when it is, or was, opened */
+    int64_t open_us;        /* when it is, or was, opened */
     unsigned backoff_ms;
 
     waymark_task *waiting, *in_work, *to_send, *sent; /* utlist, by prev and next */
@@ -228,8 +228,7 @@ static bool write_heartbeats(waymark_worker *worker, waymark_task *tasks)
 {
     waymark_task *task;
 
-    DL_FOREACH(tasks, task)
-    {
+    DL_FOREACH (tasks, task) {
         if (task->heartbeat_due && !write_heartbeat(worker, task))
             return false;
     }
@@ -255,8 +254,7 @@ static void write_more(waymark_worker *worker)
             return;
         worker->heartbeats_due = false;
     }
-    DL_FOREACH_SAFE(worker->to_send, task, next)
-    {
+    DL_FOREACH_SAFE (worker->to_send, task, next) {
         if (task->again_us <= now_us && !write_answer(worker, task))
             return;
     }
@@ -272,8 +270,7 @@ static waymark_task *find_task(waymark_task *list, const char *lease_token)
 {
     waymark_task *task;
 
-    DL_FOREACH(list, task)
-    {
+    DL_FOREACH (list, task) {
         if (strcmp(task->task->lease_token, lease_token) == 0)
             return task;
     }
@@ -402,8 +399,8 @@ static void on_ended(void *ctx, waymark_stream *stream, const waymark_status *st
     (void)stream;
     pthread_mutex_lock(&worker->lock);
     worker->stream_over = true;
-    DL_FOREACH_SAFE(worker->sent, task, next)
-    task_move(task, TASK_TO_SEND); /* the fate is unknown: ask again */
+    DL_FOREACH_SAFE (worker->sent, task, next)
+        task_move(task, TASK_TO_SEND); /* the fate is unknown: ask again */
     if (now_us - worker->open_us > STEADY_MS * INT64_C(1000))
         worker->backoff_ms = BACKOFF_MIN_MS;
     worker->open_us =
@@ -435,12 +432,12 @@ static void open_stream(waymark_worker *worker)
 
     worker->stream_over = worker->open_sent = worker->closing = false;
     worker->open_us = wm_monotonic_us();
-    DL_FOREACH(worker->in_work, task)
-    task->owes_credit = true;
-    DL_FOREACH(worker->waiting, task)
-    task->owes_credit = true;
-    DL_FOREACH(worker->to_send, task)
-    task->owes_credit = false;
+    DL_FOREACH (worker->in_work, task)
+        task->owes_credit = true;
+    DL_FOREACH (worker->waiting, task)
+        task->owes_credit = true;
+    DL_FOREACH (worker->to_send, task)
+        task->owes_credit = false;
     worker->stream =
         waymark_workflow_v1_task_service_work_tasks_open(worker->client, NULL, &callbacks, worker);
     waymark_stream_read(worker->stream);
@@ -453,8 +450,7 @@ static void due_heartbeats(waymark_worker *worker, waymark_task *tasks, int64_t 
 {
     waymark_task *task;
 
-    DL_FOREACH(tasks, task)
-    {
+    DL_FOREACH (tasks, task) {
         if (task->heartbeat_us > now_us || task->lost)
             continue;
         task->heartbeat_due = worker->heartbeats_due = true;
@@ -543,8 +539,8 @@ static void copy_options(waymark_worker *worker, const waymark_worker_options *o
     char host[64] = "";
 
     *copy = *options;
-    copy->namespace_id = wm_arena_strdup(&worker->arena,
-                                         options->namespace_id != NULL ? options->namespace_id : "");
+    copy->namespace_id =
+        wm_arena_strdup(&worker->arena, options->namespace_id != NULL ? options->namespace_id : "");
     for (size_t i = 0; i < options->n_queues; i++)
         queues[i] = wm_arena_strdup(&worker->arena, options->queues[i]);
     copy->queues = (const char *const *)queues;
@@ -554,7 +550,7 @@ static void copy_options(waymark_worker *worker, const waymark_worker_options *o
         gethostname(host, sizeof(host) - 1);
         copy->name = wm_arena_printf(&worker->arena, "%s-%d", host, (int)getpid());
     }
-    worker->concurrency = options->concurrency == 0 ? CONCURRENCY_DEFAULT
+    worker->concurrency = options->concurrency == 0                ? CONCURRENCY_DEFAULT
                           : options->concurrency > CONCURRENCY_MAX ? CONCURRENCY_MAX
                                                                    : options->concurrency;
 }
@@ -566,8 +562,8 @@ static void worker_free(waymark_worker *worker)
     for (unsigned i = 0; i < worker->n_threads; i++)
         pthread_join(worker->threads[i], NULL);
     free(worker->threads);
-    DL_FOREACH_SAFE(worker->to_send, task, next)
-    task_free(task); /* answers whose fate nobody waited for */
+    DL_FOREACH_SAFE (worker->to_send, task, next)
+        task_free(task); /* answers whose fate nobody waited for */
     pthread_cond_destroy(&worker->clock_wakes);
     pthread_cond_destroy(&worker->task_waits);
     pthread_mutex_destroy(&worker->lock);
@@ -681,8 +677,8 @@ void waymark_task_fail(waymark_task *task, const char *message, bool permanent,
     task->failed = true;
     waymark__workflow__v1__task_failure__init(&task->failure);
     task->failure.lease_token = task->task->lease_token;
-    task->failure.message = wm_arena_strndup(&task->arena, message,
-                                             strnlen(message, FAILURE_MESSAGE_MAX));
+    task->failure.message =
+        wm_arena_strndup(&task->arena, message, strnlen(message, FAILURE_MESSAGE_MAX));
     task->failure.permanent = permanent;
     if (retry_delay_ms >= 0) {
         delay = WM_NEW(&task->arena, Google__Protobuf__Duration);

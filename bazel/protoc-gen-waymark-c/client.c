@@ -45,15 +45,17 @@ static void stream_callbacks(FILE *out, const model_file *file, const model_serv
          "/* What happens on a $Method$ stream; see waymark/call.h. Members may be NULL. */\n"
          "typedef struct $call$_callbacks {\n");
     if (method->server_streaming)
-        emit(out, file, service, method,
-             "    void (*message)(void *ctx, waymark_stream *stream, const $Response$ *message);\n");
+        emit(
+            out, file, service, method,
+            "    void (*message)(void *ctx, waymark_stream *stream, const $Response$ *message);\n");
     if (method->client_streaming)
         fputs("    void (*writable)(void *ctx, waymark_stream *stream);\n", out);
-    emit(out, file, service, method,
-         method->server_streaming
-             ? "    void (*ended)(void *ctx, waymark_stream *stream, const waymark_status *status);\n"
-             : "    void (*ended)(void *ctx, waymark_stream *stream, const waymark_status *status,\n"
-               "        const $Response$ *response);\n");
+    emit(
+        out, file, service, method,
+        method->server_streaming
+            ? "    void (*ended)(void *ctx, waymark_stream *stream, const waymark_status *status);\n"
+            : "    void (*ended)(void *ctx, waymark_stream *stream, const waymark_status *status,\n"
+              "        const $Response$ *response);\n");
     emit(out, file, service, method, "} $call$_callbacks;\n\n");
 }
 
@@ -164,23 +166,23 @@ static void stream_trampolines(FILE *out, const model_file *file, const model_se
              "    if (typed->writable)\n"
              "        typed->writable(ctx, stream);\n"
              "}\n");
+    emit(
+        out, file, service, method,
+        "\n"
+        "static void $call$__ended(const void *callbacks, void *ctx,\n"
+        "    waymark_stream *stream, const waymark_status *status, const ProtobufCMessage *response)\n"
+        "{\n"
+        "    const $call$_callbacks *typed = callbacks;\n"
+        "\n");
     emit(out, file, service, method,
-         "\n"
-         "static void $call$__ended(const void *callbacks, void *ctx,\n"
-         "    waymark_stream *stream, const waymark_status *status, const ProtobufCMessage *response)\n"
-         "{\n"
-         "    const $call$_callbacks *typed = callbacks;\n"
-         "\n");
-    emit(out, file, service, method,
-         method->server_streaming
-             ? "    (void)response;\n"
-               "    if (typed->ended)\n"
-               "        typed->ended(ctx, stream, status);\n"
-               "}\n"
-             : "    if (typed->ended)\n"
-               "        typed->ended(ctx, stream, status,\n"
-               "            (const $Response$ *)(const void *)response);\n"
-               "}\n");
+         method->server_streaming ? "    (void)response;\n"
+                                    "    if (typed->ended)\n"
+                                    "        typed->ended(ctx, stream, status);\n"
+                                    "}\n"
+                                  : "    if (typed->ended)\n"
+                                    "        typed->ended(ctx, stream, status,\n"
+                                    "            (const $Response$ *)(const void *)response);\n"
+                                    "}\n");
     emit(out, file, service, method,
          "\n"
          "static const waymark__stream_kind $call$__kind = {\n");

@@ -16,8 +16,8 @@ static void put_line(FILE *out, const char *indent, bool first, const char *line
         fputc(' ', out);
     for (size_t i = 0; i < length; i++) {
         fputc(line[i], out);
-        if (i + 1 < length && ((line[i] == '*' && line[i + 1] == '/') ||
-                               (line[i] == '/' && line[i + 1] == '*')))
+        if (i + 1 < length &&
+            ((line[i] == '*' && line[i + 1] == '/') || (line[i] == '/' && line[i + 1] == '*')))
             fputc(' ', out);
     }
 }

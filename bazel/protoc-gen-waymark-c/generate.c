@@ -26,9 +26,7 @@ static const struct {
     {"client", emit_client_header, emit_client_source},
 };
 
-enum {
-    N_KINDS = sizeof(kinds) / sizeof(kinds[0])
-};
+enum { N_KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
 static void *must(void *memory)
 {
@@ -84,8 +82,8 @@ static void add_file(response_type *response, const model_file *file, const char
     write(out, file);
     if (fclose(out) != 0)
         abort();
-    response->file = must(
-        realloc(response->file, (response->n_file + 1) * sizeof(response->file[0])));
+    response->file =
+        must(realloc(response->file, (response->n_file + 1) * sizeof(response->file[0])));
     response->file[response->n_file++] = output;
 }
 

@@ -15,10 +15,7 @@ typedef Google__Protobuf__DescriptorProto message_type;
 typedef Google__Protobuf__SourceCodeInfo__Location location_type;
 
 /* Field numbers of descriptor.proto, of which the paths of comments are made. */
-enum {
-    PATH_FILE_SERVICE = 6,
-    PATH_SERVICE_METHOD = 2
-};
+enum { PATH_FILE_SERVICE = 6, PATH_SERVICE_METHOD = 2 };
 
 static void *must(void *memory)
 {
@@ -111,8 +108,8 @@ static bool add_include(model_file *model, const request_type *request, const ch
             free(include);
             return true;
         }
-    model->includes = must(
-        realloc(model->includes, (model->n_includes + 1) * sizeof(model->includes[0])));
+    model->includes =
+        must(realloc(model->includes, (model->n_includes + 1) * sizeof(model->includes[0])));
     model->includes[model->n_includes++] = include;
     return true;
 }

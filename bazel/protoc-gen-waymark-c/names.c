@@ -103,15 +103,14 @@ char *names_service(const char *package, const char *service)
 char *names_member(const char *camel)
 {
     static const char *const reserved[] = {
-        "and",      "auto",      "bool",      "break",    "case",    "catch",    "char",
-        "class",    "const",     "continue",  "default",  "delete",  "do",       "double",
-        "else",     "enum",      "explicit",  "export",   "extern",  "false",    "float",
-        "for",      "friend",    "goto",      "if",       "inline",  "int",      "long",
-        "mutable",  "namespace", "new",       "not",      "or",      "operator", "private",
-        "protected", "public",   "register",  "return",   "short",   "signed",   "sizeof",
-        "static",   "struct",    "switch",    "template", "this",    "throw",    "true",
-        "try",      "typedef",   "union",     "unsigned", "using",   "virtual",  "void",
-        "volatile", "while",     "xor",
+        "and",      "auto",     "bool",    "break",     "case",     "catch",     "char",    "class",
+        "const",    "continue", "default", "delete",    "do",       "double",    "else",    "enum",
+        "explicit", "export",   "extern",  "false",     "float",    "for",       "friend",  "goto",
+        "if",       "inline",   "int",     "long",      "mutable",  "namespace", "new",     "not",
+        "or",       "operator", "private", "protected", "public",   "register",  "return",  "short",
+        "signed",   "sizeof",   "static",  "struct",    "switch",   "template",  "this",    "throw",
+        "true",     "try",      "typedef", "union",     "unsigned", "using",     "virtual", "void",
+        "volatile", "while",    "xor",
     };
     char *name = names_lower(camel);
 

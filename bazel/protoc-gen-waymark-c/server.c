@@ -32,13 +32,14 @@ static void sender(FILE *out, const model_file *file, const model_service *servi
                    const model_method *method)
 {
     if (method->server_streaming)
-        emit(out, file, service, method,
-             "\n"
-             "/* rpc_send() for $Method$: false means wait for writable(). */\n"
-             "WM_MUST_USE static inline bool $call$_send(rpc_call *call, const $Response$ *message)\n"
-             "{\n"
-             "    return rpc_send(call, &message->base);\n"
-             "}\n");
+        emit(
+            out, file, service, method,
+            "\n"
+            "/* rpc_send() for $Method$: false means wait for writable(). */\n"
+            "WM_MUST_USE static inline bool $call$_send(rpc_call *call, const $Response$ *message)\n"
+            "{\n"
+            "    return rpc_send(call, &message->base);\n"
+            "}\n");
     else
         emit(out, file, service, method,
              "\n"
@@ -66,13 +67,14 @@ void emit_server_header(FILE *out, const model_file *file)
             handlers_member(out, file, service, &service->methods[k]);
         if (service->n_methods == 0)
             fputs("    char unused; /* the service has no methods */\n", out);
-        emit(out, file, service, NULL,
-             "} $service$_handlers;\n"
-             "\n"
-             "/* The service with these handlers, for rpc_config. `handlers` and `storage`\n"
-             " * ($SERVICE$_HANDLERS_N elements) live as long as the server; `ctx` is rpc_ctx(). */\n"
-             "rpc_service $service$_bind(const $service$_handlers *handlers, rpc_handler *storage,\n"
-             "    void *ctx);\n");
+        emit(
+            out, file, service, NULL,
+            "} $service$_handlers;\n"
+            "\n"
+            "/* The service with these handlers, for rpc_config. `handlers` and `storage`\n"
+            " * ($SERVICE$_HANDLERS_N elements) live as long as the server; `ctx` is rpc_ctx(). */\n"
+            "rpc_service $service$_bind(const $service$_handlers *handlers, rpc_handler *storage,\n"
+            "    void *ctx);\n");
         for (size_t k = 0; k < service->n_methods; k++)
             sender(out, file, service, &service->methods[k]);
     }
@@ -109,16 +111,17 @@ static void unimplemented(FILE *out, const model_file *file, const model_service
         any_request = any_request || !service->methods[k].client_streaming;
     }
     if (any_opened || any_request)
-        emit(out, file, service, NULL,
-             "\n"
-             "static void $service$__no_opened(rpc_call *call)\n"
-             "{\n"
-             "    wm_err err;\n"
-             "\n"
-             "    wm_fail(&err, WM_UNIMPLEMENTED, \"METHOD_UNIMPLEMENTED\", \"%s is not implemented\",\n"
-             "            rpc_method(call)->path);\n"
-             "    rpc_fail(call, &err);\n"
-             "}\n");
+        emit(
+            out, file, service, NULL,
+            "\n"
+            "static void $service$__no_opened(rpc_call *call)\n"
+            "{\n"
+            "    wm_err err;\n"
+            "\n"
+            "    wm_fail(&err, WM_UNIMPLEMENTED, \"METHOD_UNIMPLEMENTED\", \"%s is not implemented\",\n"
+            "            rpc_method(call)->path);\n"
+            "    rpc_fail(call, &err);\n"
+            "}\n");
     if (any_request)
         emit(out, file, service, NULL,
              "\n"
@@ -164,11 +167,12 @@ void emit_server_source(FILE *out, const model_file *file)
         for (size_t k = 0; k < service->n_methods; k++)
             trampoline(out, file, service, &service->methods[k]);
         unimplemented(out, file, service);
-        emit(out, file, service, NULL,
-             "\n"
-             "rpc_service $service$_bind(const $service$_handlers *handlers, rpc_handler *storage,\n"
-             "    void *ctx)\n"
-             "{\n");
+        emit(
+            out, file, service, NULL,
+            "\n"
+            "rpc_service $service$_bind(const $service$_handlers *handlers, rpc_handler *storage,\n"
+            "    void *ctx)\n"
+            "{\n");
         for (size_t k = 0; k < service->n_methods; k++)
             bind_method(out, file, service, &service->methods[k]);
         if (service->n_methods == 0)

@@ -64,8 +64,7 @@ void waymark_stream_free(waymark_stream *stream);
 /* ---- for generated code only ---- */
 struct wm_method;
 typedef void (*waymark__function)(void);
-typedef void (*waymark__unary_done)(waymark__function done, void *ctx,
-                                    const waymark_status *status,
+typedef void (*waymark__unary_done)(waymark__function done, void *ctx, const waymark_status *status,
                                     const ProtobufCMessage *response);
 
 typedef struct waymark__stream_kind {

@@ -34,7 +34,8 @@ waymark_credentials *waymark_credentials_callback(waymark_token_fetch fetch, voi
 
 /* `lifetime_ms`: how long the token may be used; 0: until the server refuses it. */
 void waymark_token_give(waymark_token_request *request, const char *token, int64_t lifetime_ms);
-/* Ends the waiting calls with UNAUTHENTICATED, reason TOKEN_FETCH_FAILED. `why` must hold no secret. */
+/* Ends the waiting calls with UNAUTHENTICATED, reason TOKEN_FETCH_FAILED. `why` must hold no
+ * secret. */
 void waymark_token_fail(waymark_token_request *request, const char *why);
 
 /* NULL is fine. */

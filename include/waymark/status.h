@@ -14,17 +14,17 @@
 extern "C" {
 #endif
 
-#define WAYMARK_MUST_USE   __attribute__((warn_unused_result))
+#define WAYMARK_MUST_USE __attribute__((warn_unused_result))
 #define WAYMARK_DEPRECATED __attribute__((deprecated))
 
 /* The codes of gRPC. */
 typedef enum waymark_code {
     WAYMARK_OK = 0,
-    WAYMARK_CANCELLED = 1,           /* cancelled from here, or by the server going away */
+    WAYMARK_CANCELLED = 1, /* cancelled from here, or by the server going away */
     WAYMARK_UNKNOWN = 2,
-    WAYMARK_INVALID_ARGUMENT = 3,    /* never right without a change; see violations */
-    WAYMARK_DEADLINE_EXCEEDED = 4,   /* may have taken effect */
-    WAYMARK_NOT_FOUND = 5,           /* missing, or hidden from this caller */
+    WAYMARK_INVALID_ARGUMENT = 3,  /* never right without a change; see violations */
+    WAYMARK_DEADLINE_EXCEEDED = 4, /* may have taken effect */
+    WAYMARK_NOT_FOUND = 5,         /* missing, or hidden from this caller */
     WAYMARK_ALREADY_EXISTS = 6,
     WAYMARK_PERMISSION_DENIED = 7,
     WAYMARK_RESOURCE_EXHAUSTED = 8,  /* try again after retry_delay_ms */
@@ -33,9 +33,9 @@ typedef enum waymark_code {
     WAYMARK_OUT_OF_RANGE = 11,
     WAYMARK_UNIMPLEMENTED = 12,
     WAYMARK_INTERNAL = 13,
-    WAYMARK_UNAVAILABLE = 14,        /* try again */
+    WAYMARK_UNAVAILABLE = 14, /* try again */
     WAYMARK_DATA_LOSS = 15,
-    WAYMARK_UNAUTHENTICATED = 16     /* no valid token; the reason says which check failed */
+    WAYMARK_UNAUTHENTICATED = 16 /* no valid token; the reason says which check failed */
 } waymark_code;
 
 /* "INVALID_ARGUMENT" */

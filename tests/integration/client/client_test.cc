@@ -79,8 +79,7 @@ void EchoDone(void *ctx, const waymark_status *status, const EchoResponse *respo
     outcome->End(status);
 }
 
-class ClientTest : public testing::Test
-{
+class ClientTest : public testing::Test {
   protected:
     void SetUp() override
     {
@@ -184,7 +183,8 @@ TEST_F(ClientTest, StatusCarriesDetails)
     request.retry_after_ms = 1500;
 
     waymark_reply *reply;
-    EXPECT_EQ(waymark_testing_v1_echo_service_fail_sync(client_, &request, nullptr, &reply), nullptr);
+    EXPECT_EQ(waymark_testing_v1_echo_service_fail_sync(client_, &request, nullptr, &reply),
+              nullptr);
     const waymark_status *status = waymark_reply_status(reply);
     EXPECT_EQ(status->code, WAYMARK_INVALID_ARGUMENT);
     EXPECT_STREQ(status->reason, "FIELD_INVALID");
@@ -218,7 +218,8 @@ TEST_F(ClientTest, DeadlineEndsTheCallOnBothSides)
     waymark_call_options options = {};
     waymark_reply *reply;
     options.timeout_ms = 50;
-    EXPECT_EQ(waymark_testing_v1_echo_service_echo_sync(client_, &request, &options, &reply), nullptr);
+    EXPECT_EQ(waymark_testing_v1_echo_service_echo_sync(client_, &request, &options, &reply),
+              nullptr);
     EXPECT_EQ(waymark_reply_status(reply)->code, WAYMARK_DEADLINE_EXCEEDED);
     waymark_reply_free(reply);
     EXPECT_TRUE(Eventually([&] { return echo_server_cancelled() > cancelled; }));
@@ -250,7 +251,8 @@ TEST_F(ClientTest, BadMetadataIsRefusedHere)
     waymark_reply *reply;
     options.metadata = &metadata;
     options.n_metadata = 1;
-    EXPECT_EQ(waymark_testing_v1_echo_service_echo_sync(client_, &request, &options, &reply), nullptr);
+    EXPECT_EQ(waymark_testing_v1_echo_service_echo_sync(client_, &request, &options, &reply),
+              nullptr);
     EXPECT_EQ(waymark_reply_status(reply)->code, WAYMARK_INVALID_ARGUMENT);
     EXPECT_STREQ(waymark_reply_status(reply)->reason, "METADATA_INVALID");
     EXPECT_STREQ(waymark_reply_status(reply)->domain, "waymark.client");
@@ -304,7 +306,8 @@ TEST_F(ClientTest, ReconnectsAfterTheServerCameBack)
     waymark_reply *reply;
     echo_server_stop(server_);
     server_ = nullptr;
-    EXPECT_EQ(waymark_testing_v1_echo_service_echo_sync(client_, &request, nullptr, &reply), nullptr);
+    EXPECT_EQ(waymark_testing_v1_echo_service_echo_sync(client_, &request, nullptr, &reply),
+              nullptr);
     EXPECT_EQ(waymark_reply_status(reply)->code, WAYMARK_UNAVAILABLE);
     waymark_reply_free(reply);
 
@@ -534,7 +537,8 @@ void SumMore(void *ctx, waymark_stream *stream)
     waymark_stream_close(stream);
 }
 
-void SumEnded(void *ctx, waymark_stream *, const waymark_status *status, const SumResponse *response)
+void SumEnded(void *ctx, waymark_stream *, const waymark_status *status,
+              const SumResponse *response)
 {
     auto *run = static_cast<SumRun *>(ctx);
     if (response != nullptr) {
@@ -734,7 +738,8 @@ TEST(ClientOptions, NobodyListens)
     ASSERT_NE(client, nullptr);
     EchoRequest request = MakeEcho(1);
     waymark_reply *reply;
-    EXPECT_EQ(waymark_testing_v1_echo_service_echo_sync(client, &request, nullptr, &reply), nullptr);
+    EXPECT_EQ(waymark_testing_v1_echo_service_echo_sync(client, &request, nullptr, &reply),
+              nullptr);
     EXPECT_EQ(waymark_reply_status(reply)->code, WAYMARK_UNAVAILABLE);
     waymark_reply_free(reply);
     waymark_client_free(client);

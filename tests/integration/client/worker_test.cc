@@ -189,8 +189,7 @@ void Cancelled(rpc_call *call)
     rpc_fail(call, &err);
 }
 
-class WorkerTest : public testing::Test
-{
+class WorkerTest : public testing::Test {
   protected:
     void SetUp() override
     {
@@ -204,8 +203,7 @@ class WorkerTest : public testing::Test
         handlers_.work_tasks.half_closed = HalfClosed;
         handlers_.work_tasks.writable = Writable;
         handlers_.work_tasks.cancelled = Cancelled;
-        rpc_service service =
-            waymark_workflow_v1_task_service_bind(&handlers_, storage_, nullptr);
+        rpc_service service = waymark_workflow_v1_task_service_bind(&handlers_, storage_, nullptr);
         rpc_listener listener = {};
         rpc_config config = {};
         listener.address = address_.c_str();

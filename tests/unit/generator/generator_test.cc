@@ -26,9 +26,7 @@ std::string ReadFile(const std::string &path)
     return std::string(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
 }
 
-class Golden : public testing::TestWithParam<const char *>
-{
-};
+class Golden : public testing::TestWithParam<const char *> {};
 
 // When the output is meant to change: copy bazel-bin/tests/proto/testing.* over golden/*.golden
 // and read the difference.
@@ -41,8 +39,8 @@ TEST_P(Golden, OutputIsStable)
 
 INSTANTIATE_TEST_SUITE_P(Files, Golden,
                          testing::Values("testing.methods.h", "testing.methods.c",
-                                         "testing.server.h", "testing.server.c",
-                                         "testing.client.h", "testing.client.c"));
+                                         "testing.server.h", "testing.server.c", "testing.client.h",
+                                         "testing.client.c"));
 
 std::string Take(char *text)
 {
