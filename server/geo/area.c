@@ -48,8 +48,7 @@ GEOSGeometry *geo_geos_read_wkb(geo_geos *geos, geo_wkb wkb)
     if (shape == NULL)
         return NULL;
     kind = GEOSGeomTypeId_r(geos->context, shape);
-    if ((kind == GEOS_POLYGON || kind == GEOS_MULTIPOLYGON) &&
-        !GEOSisEmpty_r(geos->context, shape))
+    if ((kind == GEOS_POLYGON || kind == GEOS_MULTIPOLYGON) && !GEOSisEmpty_r(geos->context, shape))
         return shape;
     GEOSGeom_destroy_r(geos->context, shape);
     return NULL;

@@ -10,10 +10,10 @@ static bool keys_equal(const int64_t *a, size_t n_a, const int64_t *b, size_t n_
 
 /* Appends a crossing for each key of `keys` that is not among `others`. A key without a fence
  * is that of a deleted one and crosses nothing. */
-static geo_crossing **append_missing(geo_crossing **tail, wm_arena *arena,
-                                     const geo_fence_set *set, const geo_motion *motion,
-                                     geo_crossing_kind kind, const int64_t *keys, size_t n,
-                                     const int64_t *others, size_t n_others)
+static geo_crossing **append_missing(geo_crossing **tail, wm_arena *arena, const geo_fence_set *set,
+                                     const geo_motion *motion, geo_crossing_kind kind,
+                                     const int64_t *keys, size_t n, const int64_t *others,
+                                     size_t n_others)
 {
     size_t j = 0;
 

@@ -25,11 +25,11 @@ typedef enum geo_crossing_kind { GEO_ENTER = 1, GEO_EXIT = 2 } geo_crossing_kind
 
 /* What is kept of an entity between its fixes. */
 typedef struct geo_motion {
-    bool seen;          /* it has a newest fix */
-    int64_t time_us;    /* of that fix */
+    bool seen;           /* it has a newest fix */
+    int64_t time_us;     /* of that fix */
     const int64_t *keys; /* of the fences it was in then, in rising order */
     size_t n_keys;
-    bool keys_changed;  /* by geo_motion_take() */
+    bool keys_changed; /* by geo_motion_take() */
 } geo_motion;
 
 typedef struct geo_crossing geo_crossing;

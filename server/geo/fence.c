@@ -66,7 +66,7 @@ void geo_fence_set_free(geo_fence_set *set)
     fence *each, *next;
 
     tree_drop(set);
-    HASH_ITER(hh, set->by_key, each, next)
+    HASH_ITER (hh, set->by_key, each, next)
         fence_free(set, each);
     geo_geos_close(&set->geos);
     free(set->found);
@@ -133,7 +133,7 @@ static void tree_build(geo_fence_set *set)
     fence *each, *next;
 
     set->tree = check_memory(GEOSSTRtree_create_r(set->geos.context, NODE_CAPACITY));
-    HASH_ITER(hh, set->by_key, each, next)
+    HASH_ITER (hh, set->by_key, each, next)
         GEOSSTRtree_insert_r(set->geos.context, set->tree, each->shape, each);
 }
 

@@ -114,8 +114,8 @@ static wm_code ring_read(reading *r, const json_value *value, GEOSGeometry **rin
     if (places[0] != places[2 * list->n_values - 2] || places[1] != places[2 * list->n_values - 1])
         return geometry_invalid(r, "a ring ends where it began");
     *ring = GEOSGeom_createLinearRing_r(
-        r->geos.context, GEOSCoordSeq_copyFromBuffer_r(r->geos.context, places,
-                                                       (unsigned)list->n_values, 0, 0));
+        r->geos.context,
+        GEOSCoordSeq_copyFromBuffer_r(r->geos.context, places, (unsigned)list->n_values, 0, 0));
     return *ring != NULL ? WM_OK : geometry_invalid(r, r->geos.error);
 }
 

@@ -34,10 +34,10 @@ enum {
     IDS_SIZE = 64 * 1024
 };
 
-#define NONE          UINT32_MAX
-#define EARTH_A_M     6378137.0
-#define EARTH_F       (1 / 298.257223563)
-#define EARTH_E2      (EARTH_F * (2 - EARTH_F))
+#define NONE UINT32_MAX
+#define EARTH_A_M 6378137.0
+#define EARTH_F (1 / 298.257223563)
+#define EARTH_E2 (EARTH_F * (2 - EARTH_F))
 #define SPACE_SLACK_M 1.0
 /* The largest radius of curvature, at the poles: the flattest the way can be. */
 #define FLATTEST_M (EARTH_A_M / (1 - EARTH_F))
@@ -189,8 +189,7 @@ static double space_reach(double way_m)
     return fmin(way_m, 2 * FLATTEST_M * sin(half_angle) * (1 + 1e-9)) + SPACE_SLACK_M;
 }
 
-static double geodesic_m(const geo_index *index, double lon_deg, double lat_deg,
-                         const geo_fix *fix)
+static double geodesic_m(const geo_index *index, double lon_deg, double lat_deg, const geo_fix *fix)
 {
     double distance;
 

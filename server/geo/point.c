@@ -117,8 +117,7 @@ static wm_code optional_read(const Google__Protobuf__DoubleValue *wrapper, size_
     return wm_fail_field(err, field, "FIELD_INVALID", "%s must be from %g to %g", field, min, max);
 }
 
-static wm_code fix_place_read(const Waymark__Geo__V1__Position *position, size_t index,
-                              wm_err *err)
+static wm_code fix_place_read(const Waymark__Geo__V1__Position *position, size_t index, wm_err *err)
 {
     char prefix[WM_ERR_FIELD_SIZE];
 
@@ -156,8 +155,8 @@ wm_code geo_fix_read(const Waymark__Geo__V1__Position *position, size_t index, i
         code = optional_read(position->speed_mps, index, "speed_mps", 0, metres_max,
                              &fix->speed_mps, err);
     if (code == WM_OK)
-        code = optional_read(position->heading_deg, index, "heading_deg", 0, 360,
-                             &fix->heading_deg, err);
+        code = optional_read(position->heading_deg, index, "heading_deg", 0, 360, &fix->heading_deg,
+                             err);
     fix->lon_deg = position->lon_deg;
     fix->lat_deg = position->lat_deg;
     return code;

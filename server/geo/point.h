@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 enum {
-    GEO_ID_SIZE_MAX = 128,              /* bytes, without the NUL */
+    GEO_ID_SIZE_MAX = 128,                   /* bytes, without the NUL */
     GEO_TIME_AHEAD_MAX_US = 60 * 1000 * 1000 /* how far a fix may be ahead of our clock */
 };
 

@@ -44,7 +44,7 @@ struct Entity {
 };
 
 class RealTracks : public testing::TestWithParam<const char *> {
-protected:
+  protected:
     void SetUp() override
     {
         folder_ = DataFolder();

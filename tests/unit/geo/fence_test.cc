@@ -13,9 +13,14 @@ namespace {
 
 // A set that frees itself.
 class Set {
-public:
-    Set() : set_(geo_fence_set_new()) {}
-    ~Set() { geo_fence_set_free(set_); }
+  public:
+    Set() : set_(geo_fence_set_new())
+    {
+    }
+    ~Set()
+    {
+        geo_fence_set_free(set_);
+    }
     Set(const Set &) = delete;
     Set &operator=(const Set &) = delete;
 
@@ -33,9 +38,12 @@ public:
 
         return {keys, keys + n};
     }
-    geo_fence_set *get() { return set_; }
+    geo_fence_set *get()
+    {
+        return set_;
+    }
 
-private:
+  private:
     Arena arena_;
     geo_fence_set *set_;
 };

@@ -88,8 +88,9 @@ TEST(GeoJson, DropsElevation)
 {
     Arena arena;
     geo_wkb flat = WkbOf(arena.get(), Square(0, 0, 1, 1));
-    geo_wkb high = WkbOf(arena.get(),
-                         R"({"type":"Polygon","coordinates":[[[0,0,5],[1,0,5],[1,1,5],[0,1,5],[0,0,5]]]})");
+    geo_wkb high =
+        WkbOf(arena.get(),
+              R"({"type":"Polygon","coordinates":[[[0,0,5],[1,0,5],[1,1,5],[0,1,5],[0,0,5]]]})");
 
     ASSERT_EQ(flat.size, high.size);
     EXPECT_EQ(0, memcmp(flat.bytes, high.bytes, flat.size));

@@ -16,9 +16,15 @@
 namespace {
 
 class Index {
-public:
-    Index() : index_(geo_index_new()) { geod_init(&geodesic_, 6378137, 1 / 298.257223563); }
-    ~Index() { geo_index_free(index_); }
+  public:
+    Index() : index_(geo_index_new())
+    {
+        geod_init(&geodesic_, 6378137, 1 / 298.257223563);
+    }
+    ~Index()
+    {
+        geo_index_free(index_);
+    }
     Index(const Index &) = delete;
     Index &operator=(const Index &) = delete;
 
@@ -78,9 +84,12 @@ public:
         }
         return ids;
     }
-    geo_index *get() { return index_; }
+    geo_index *get()
+    {
+        return index_;
+    }
 
-private:
+  private:
     static std::vector<std::string> Ids(const geo_hit *hits, size_t n)
     {
         std::vector<std::string> ids;
@@ -98,8 +107,10 @@ private:
 // Places of all kinds: anywhere, in crowds, on the poles, on both sides of the antimeridian, on
 // the borders of cells.
 class Places {
-public:
-    explicit Places(uint64_t seed) : random_(seed) {}
+  public:
+    explicit Places(uint64_t seed) : random_(seed)
+    {
+    }
 
     std::pair<double, double> Next()
     {
@@ -120,10 +131,16 @@ public:
             return {-180 + 360 * Unit(), asin(2 * Unit() - 1) * 180 / M_PI};
         }
     }
-    double Unit() { return std::uniform_real_distribution<double>(0, 1)(random_); }
-    int Below(int n) { return std::uniform_int_distribution<int>(0, n - 1)(random_); }
+    double Unit()
+    {
+        return std::uniform_real_distribution<double>(0, 1)(random_);
+    }
+    int Below(int n)
+    {
+        return std::uniform_int_distribution<int>(0, n - 1)(random_);
+    }
 
-private:
+  private:
     std::mt19937_64 random_;
 };
 
@@ -205,10 +222,13 @@ TEST(Index, FindsWhatIsInAnArea)
     wm_err err = {};
 
     Fill(index, places, 3000, 1500);
-    ASSERT_EQ(WM_OK,
-              geo_area_new(WkbOf(arena.get(),
-                                 R"({"type":"Polygon","coordinates":[[[-60,-40],[90,10],[8.5,70],[8.2,48],[-60,-40]]]})"),
-                           &area, &err));
+    ASSERT_EQ(
+        WM_OK,
+        geo_area_new(
+            WkbOf(
+                arena.get(),
+                R"({"type":"Polygon","coordinates":[[[-60,-40],[90,10],[8.5,70],[8.2,48],[-60,-40]]]})"),
+            &area, &err));
     geo_box box = geo_area_bounds(area);
     EXPECT_LT(10u, index.WithinSlowly(box, area).size());
     EXPECT_EQ(index.WithinSlowly(box, area), index.Within(box, area));

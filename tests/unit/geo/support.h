@@ -13,14 +13,23 @@
 
 // An arena that lives as long as its scope.
 class Arena {
-public:
-    Arena() { wm_arena_init(&arena_, 0); }
-    ~Arena() { wm_arena_free(&arena_); }
+  public:
+    Arena()
+    {
+        wm_arena_init(&arena_, 0);
+    }
+    ~Arena()
+    {
+        wm_arena_free(&arena_);
+    }
     Arena(const Arena &) = delete;
     Arena &operator=(const Arena &) = delete;
-    wm_arena *get() { return &arena_; }
+    wm_arena *get()
+    {
+        return &arena_;
+    }
 
-private:
+  private:
     wm_arena arena_;
 };
 
@@ -29,8 +38,8 @@ inline Google__Protobuf__Struct *StructOf(wm_arena *arena, const wm_json *json)
     ProtobufCMessage *message = nullptr;
     wm_err err = {};
 
-    EXPECT_EQ(WM_OK, wm_json_to_message(arena, json, &google__protobuf__struct__descriptor, &message,
-                                        &err))
+    EXPECT_EQ(WM_OK, wm_json_to_message(arena, json, &google__protobuf__struct__descriptor,
+                                        &message, &err))
         << err.message;
     return reinterpret_cast<Google__Protobuf__Struct *>(message);
 }
