@@ -483,11 +483,11 @@ bool rpc_call_claim(rpc_call *call)
     return !is_second;
 }
 
-void rpc_call_set_status(rpc_call *call, const wm_err *err)
+static void call_set_status(rpc_call *call, const wm_err *err, const wm_err *violations, size_t n)
 {
     assert(err->code != WM_OK);
     call->code = err->code;
-    rpc_status_pack(err, call->id, &call->message, &call->details);
+    rpc_status_pack(err, violations, n, call->id, &call->message, &call->details);
     if (err->code == WM_INTERNAL) {
         char id[17];
         snprintf(id, sizeof(id), "%016" PRIx64, call->id);
@@ -495,6 +495,11 @@ void rpc_call_set_status(rpc_call *call, const wm_err *err)
                wm_log_s("method", call->binding->method->path), wm_log_s("reason", err->reason),
                wm_log_s("error", err->message));
     }
+}
+
+void rpc_call_set_status(rpc_call *call, const wm_err *err)
+{
+    call_set_status(call, err, NULL, 0);
 }
 
 static grpc_metadata *metadata_place(rpc_call *call, grpc_metadata **list, size_t n)
@@ -575,15 +580,23 @@ void rpc_reply(rpc_call *call, const ProtobufCMessage *response)
     call_end(call);
 }
 
-void rpc_fail(rpc_call *call, const wm_err *err)
+void rpc_fail_all(rpc_call *call, const wm_err *err, const wm_err *violations, size_t n)
 {
     const wm_err *abort_err;
 
     if (!rpc_call_claim(call))
         return;
     abort_err = atomic_load_explicit(&call->abort_err, memory_order_acquire);
-    rpc_call_set_status(call, abort_err != NULL ? abort_err : err);
+    if (abort_err != NULL)
+        rpc_call_set_status(call, abort_err);
+    else
+        call_set_status(call, err, violations, n);
     call_end(call);
+}
+
+void rpc_fail(rpc_call *call, const wm_err *err)
+{
+    rpc_fail_all(call, err, NULL, 0);
 }
 
 void rpc_abort(rpc_call *call, const wm_err *err)

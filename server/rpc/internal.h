@@ -21,8 +21,10 @@
 extern "C" {
 #endif
 
-/* The status text and the serialized google.rpc.Status of an error (status.c). */
-void rpc_status_pack(const wm_err *err, uint64_t call_id, grpc_slice *message, grpc_slice *details);
+/* The status text and the serialized google.rpc.Status of an error (status.c). `violations` are
+ * the fields that are wrong; without any, `err` speaks for itself. */
+void rpc_status_pack(const wm_err *err, const wm_err *violations, size_t n_violations,
+                     uint64_t call_id, grpc_slice *message, grpc_slice *details);
 
 #ifdef __cplusplus
 }
@@ -97,7 +99,7 @@ struct rpc_server {
     size_t n_services;
     rpc_binding *bindings; /* all methods of all services */
     size_t n_bindings;
-    rpc_interceptor *const *interceptors;
+    rpc_interceptor **interceptors;
     size_t n_interceptors;
     size_t slots_per_method, calls_max, message_size_max;
     rpc_tls *tls; /* of all TLS listeners */

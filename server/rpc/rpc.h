@@ -21,9 +21,14 @@
  *   after cancelled(). A second end, or none by the time the server stops, is a bug
  *   and asserts. rpc_reply and rpc_fail may be called from any thread, rpc_send and
  *   rpc_finish on the loop.
+ * - A client stream's first message is read before opened(), so that interceptors see it; it
+ *   is delivered at the first rpc_read(). A client that half-closes without a message gets
+ *   INVALID_ARGUMENT, and the handler never hears of the call.
+ * - A call and its arena stay until the callback that ended the call returns (an inline call
+ *   that another thread answers: until that answer).
  * - cancelled() comes at most once, when the client has gone, the deadline has
  *   passed, the server is stopping now, or rpc_abort() was called. It does not come
- *   after the handler has ended the call.
+ *   after the handler has ended the call, nor to inline methods, which never wait.
  * - ended() comes exactly once for each call whose request() or opened() was called,
  *   after everything else; free per-call state there. The call is gone after it.
  * - Requests live in the call's arena (unary, server streaming) or until the return
@@ -31,8 +36,8 @@
  *
  * Flow control: on client streams the runtime reads a message only when asked
  * (rpc_read; opened() has asked for none). On server streams at most one message is
- * being written; rpc_send() then answers false until writable(). So nothing queues
- * here.
+ * being written; rpc_send() then answers false until writable(), which comes after
+ * each message that has left. So nothing queues here.
  */
 #ifndef WAYMARK_SERVER_RPC_RPC_H
 #define WAYMARK_SERVER_RPC_RPC_H
@@ -102,17 +107,22 @@ void rpc_reply(rpc_call *call, const ProtobufCMessage *response);
  * google.rpc.ErrorInfo (reason, domain "waymark"), BadRequest when `field` is set and
  * RetryInfo when retry_after_ms is. */
 void rpc_fail(rpc_call *call, const wm_err *err);
+/* The same, with everything that is wrong: BadRequest names the field and message of each of
+ * `violations` (as many as fit into 4 KiB). */
+void rpc_fail_all(rpc_call *call, const wm_err *err, const wm_err *violations, size_t n);
 /* Sends on a server or bidi stream; packed before this returns. False: not now, wait
  * for writable(). A message sent after the client has gone is dropped and answers true. */
 WM_MUST_USE bool rpc_send(rpc_call *call, const ProtobufCMessage *message);
 bool rpc_is_writable(const rpc_call *call);
 /* Ends a server or bidi stream with OK, after the last rpc_send() has left. */
 void rpc_finish(rpc_call *call);
-/* Asks for the next message of a client or bidi stream: message() or half_closed() follows. */
+/* Asks for the next message of a client or bidi stream: message() or half_closed() follows, not
+ * from inside this call. Asking again while one is on its way changes nothing. */
 void rpc_read(rpc_call *call);
 
 /* Ends a call from outside its handler (auth, drain). On the call's loop. The status
- * is fixed now; the handler gets cancelled() and still ends the call. */
+ * is fixed now; the handler gets cancelled() and still ends the call. What it sends after
+ * that is dropped, unless the code is UNAVAILABLE (drain): then acknowledgements still leave. */
 void rpc_abort(rpc_call *call, const wm_err *err);
 
 /* ---- interceptors: an ordered chain, fixed at start ---- */

@@ -250,8 +250,6 @@ static void limits_init(rpc_server *server, const rpc_config *config)
         config->message_size_max ? config->message_size_max : WM_WIRE_SIZE_MAX;
     if (server->message_size_max > INT32_MAX / 2)
         server->message_size_max = INT32_MAX / 2;
-    server->interceptors = config->interceptors;
-    server->n_interceptors = config->n_interceptors;
     /* 24 random bits tell the calls of two processes apart in one log; then the lane and a counter.
      */
     server->id_prefix = wm_random_below(1u << 24) << 40;
@@ -265,11 +263,14 @@ static rpc_server *server_alloc(const rpc_config *config)
         abort();
     server->n_queues = config->n_lanes;
     server->queues = calloc(config->n_lanes, sizeof(*server->queues));
+    server->interceptors = calloc(config->n_interceptors + 1, sizeof(*server->interceptors));
     server->ports = calloc(config->n_listeners + 1, sizeof(*server->ports));
-    if (server->queues == NULL || server->ports == NULL)
+    if (server->queues == NULL || server->interceptors == NULL || server->ports == NULL)
         abort();
     if (uv_mutex_init(&server->mutex) != 0 || uv_cond_init(&server->changed) != 0)
         abort();
+    for (size_t i = 0; i < config->n_interceptors; i++)
+        server->interceptors[server->n_interceptors++] = config->interceptors[i];
     limits_init(server, config);
     for (size_t i = 0; i < config->n_lanes; i++) {
         server->queues[i].server = server;
@@ -423,6 +424,7 @@ void rpc_server_free(rpc_server *server)
     uv_cond_destroy(&server->changed);
     free(server->bindings);
     free(server->services);
+    free(server->interceptors);
     free(server->ports);
     free(server->queues);
     free(server);

@@ -15,8 +15,10 @@
 
 enum {
     STATUS_TEXT_SIZE = WM_ERR_MESSAGE_SIZE + 40,
-    STATUS_DETAIL_SIZE = 1024,
-    STATUS_DETAILS_MAX = 3
+    STATUS_DETAILS_MAX = 3,
+    STATUS_VIOLATIONS_MAX = 64,
+    /* Clients take 8 KiB of trailers by default, and base64 adds a third. */
+    STATUS_DETAIL_SIZE = 4096
 };
 
 typedef struct status_details {
@@ -31,9 +33,6 @@ static void status_add(status_details *details, const char *type_url,
 {
     Google__Protobuf__Any *any = &details->any[details->n];
 
-    /* Every text of a wm_err has a bound, and so has a detail. */
-    if (protobuf_c_message_get_packed_size(message) > STATUS_DETAIL_SIZE)
-        return;
     google__protobuf__any__init(any);
     any->type_url = (char *)type_url;
     any->value.data = details->bytes[details->n];
@@ -50,17 +49,24 @@ static void status_add_info(status_details *details, const wm_err *err)
     status_add(details, "type.googleapis.com/google.rpc.ErrorInfo", &info.base);
 }
 
-static void status_add_field(status_details *details, const wm_err *err)
+/* As many violations as fit; the client corrects those and asks again. */
+static void status_add_violations(status_details *details, const wm_err *errs, size_t n)
 {
-    Google__Rpc__BadRequest__FieldViolation violation =
-        GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
-    Google__Rpc__BadRequest__FieldViolation *violations[] = {&violation};
+    typedef Google__Rpc__BadRequest__FieldViolation field_violation;
+    field_violation violations[STATUS_VIOLATIONS_MAX], *list[STATUS_VIOLATIONS_MAX];
     Google__Rpc__BadRequest request = GOOGLE__RPC__BAD_REQUEST__INIT;
 
-    violation.field = (char *)err->field;
-    violation.description = (char *)err->message;
-    request.field_violations = violations;
-    request.n_field_violations = 1;
+    request.field_violations = list;
+    for (size_t i = 0; i < n && i < STATUS_VIOLATIONS_MAX; i++) {
+        google__rpc__bad_request__field_violation__init(&violations[i]);
+        violations[i].field = (char *)errs[i].field;
+        violations[i].description = (char *)errs[i].message;
+        list[request.n_field_violations++] = &violations[i];
+        if (google__rpc__bad_request__get_packed_size(&request) > STATUS_DETAIL_SIZE) {
+            request.n_field_violations--;
+            break;
+        }
+    }
     status_add(details, "type.googleapis.com/google.rpc.BadRequest", &request.base);
 }
 
@@ -75,7 +81,8 @@ static void status_add_retry(status_details *details, const wm_err *err)
     status_add(details, "type.googleapis.com/google.rpc.RetryInfo", &retry.base);
 }
 
-void rpc_status_pack(const wm_err *err, uint64_t call_id, grpc_slice *message, grpc_slice *details)
+void rpc_status_pack(const wm_err *err, const wm_err *violations, size_t n_violations,
+                     uint64_t call_id, grpc_slice *message, grpc_slice *details)
 {
     Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
     status_details list;
@@ -89,8 +96,10 @@ void rpc_status_pack(const wm_err *err, uint64_t call_id, grpc_slice *message, g
 
     list.n = 0;
     status_add_info(&list, err);
-    if (err->field[0] != '\0')
-        status_add_field(&list, err);
+    if (n_violations > 0)
+        status_add_violations(&list, violations, n_violations);
+    else if (err->field[0] != '\0')
+        status_add_violations(&list, err, 1);
     if (err->retry_after_ms > 0)
         status_add_retry(&list, err);
     status.code = (int32_t)err->code;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
@@ -11,9 +12,9 @@ namespace {
 
 class Packed {
   public:
-    explicit Packed(const wm_err &err)
+    explicit Packed(const wm_err &err, const std::vector<wm_err> &violations = {})
     {
-        rpc_status_pack(&err, 0xabc, &message_, &details_);
+        rpc_status_pack(&err, violations.data(), violations.size(), 0xabc, &message_, &details_);
         status = google__rpc__status__unpack(nullptr, GRPC_SLICE_LENGTH(details_),
                                              GRPC_SLICE_START_PTR(details_));
     }
@@ -102,6 +103,28 @@ TEST(RpcStatus, TheLongestErrorFits)
 
     ASSERT_NE(packed.status, nullptr);
     EXPECT_EQ(packed.status->n_details, 3u);
+}
+
+TEST(RpcStatus, ListsAllViolationsThatFit)
+{
+    wm_err err = {};
+    std::vector<wm_err> violations(50);
+    ASSERT_EQ(wm_fail(&err, WM_INVALID, "CHART_INVALID", "the chart has errors"), WM_INVALID);
+    for (size_t i = 0; i < violations.size(); i++)
+        ASSERT_EQ(wm_fail_field(&violations[i], ("chart.states[" + std::to_string(i) + "]").c_str(),
+                                "CHART_INVALID", "%s", std::string(i < 3 ? 10 : 300, 'x').c_str()),
+                  WM_INVALID);
+    Packed packed(err, violations);
+
+    ASSERT_EQ(packed.status->n_details, 2u);
+    auto *request =
+        google__rpc__bad_request__unpack(nullptr, packed.value(1).len, packed.value(1).data);
+    ASSERT_NE(request, nullptr);
+    EXPECT_GT(request->n_field_violations, 10u);
+    EXPECT_LT(request->n_field_violations, 50u);
+    EXPECT_STREQ(request->field_violations[2]->field, "chart.states[2]");
+    EXPECT_LT(google__rpc__status__get_packed_size(packed.status), 5000u);
+    google__rpc__bad_request__free_unpacked(request, nullptr);
 }
 
 } // namespace
