@@ -177,7 +177,7 @@ static bool write_open(waymark_worker *worker)
     Waymark__Workflow__V1__OpenWorker open = WAYMARK__WORKFLOW__V1__OPEN_WORKER__INIT;
     work_request request = WAYMARK__WORKFLOW__V1__WORK_TASKS_REQUEST__INIT;
 
-    open.namespace_ = (char *)worker->options.namespace_id;
+    request.namespace_ = (char *)worker->options.namespace_id;
     open.queues = (char **)worker->options.queues;
     open.n_queues = worker->options.n_queues;
     open.worker = (char *)worker->options.name;
