@@ -69,16 +69,13 @@ static bool fence_of_feature(cli *cli, const char *path, size_t index, const wm_
 }
 
 /* The features of a FeatureCollection, or of a single Feature, as fences. */
-static bool fence_read(cli *cli, const char *path, Waymark__Geo__V1__Fence **fences, size_t *n)
+static bool fence_read(cli *cli, const char *path, const char *text, size_t len,
+                       Waymark__Geo__V1__Fence **fences, size_t *n)
 {
     const wm_json *features, *type;
     wm_json *json;
     wm_err err;
-    size_t len;
-    char *text = cli_read_file(cli, path, &len);
 
-    if (text == NULL)
-        return false;
     if (wm_json_parse(&cli->arena, text, len, &json, &err) != WM_OK) {
         cli_failed(cli, path, &err);
         return false;
@@ -132,7 +129,7 @@ static int fence_put_one(cli *cli, Waymark__Geo__V1__Fence *fence, bool *fatal)
     return code;
 }
 
-int fence_put_file(cli *cli, const char *path, size_t *n_put)
+int fence_put_text(cli *cli, const char *name, const char *text, size_t len, size_t *n_put)
 {
     Waymark__Geo__V1__Fence *fences;
     bool fatal = false;
@@ -140,7 +137,7 @@ int fence_put_file(cli *cli, const char *path, size_t *n_put)
     size_t n;
 
     *n_put = 0;
-    if (!fence_read(cli, path, &fences, &n) || cli_client(cli) == NULL)
+    if (!fence_read(cli, name, text, len, &fences, &n) || cli_client(cli) == NULL)
         return CLI_USAGE;
     for (size_t i = 0; i < n && !fatal; i++) {
         int one = fence_put_one(cli, &fences[i], &fatal);
@@ -156,12 +153,16 @@ int fence_put_file(cli *cli, const char *path, size_t *n_put)
 static int fence_put_run(cli *cli, int argc, char **argv)
 {
     const char *path = NULL;
-    size_t n;
+    char *text;
+    size_t len, n;
     int code = args_parse(cli, argc, argv, NULL, 0, &path, 1, 1);
 
     if (code != ARGS_GO_ON)
         return code;
-    code = fence_put_file(cli, path, &n);
+    text = cli_read_file(cli, path, &len);
+    if (text == NULL)
+        return CLI_USAGE;
+    code = fence_put_text(cli, path, text, len, &n);
     if (code == CLI_USAGE)
         return code;
     if (cli->json)

@@ -6,8 +6,9 @@
 
 #include "client/cli/cli.h"
 
-/* Puts every feature of a GeoJSON file and counts them. The exit code, after complaints. */
-int fence_put_file(cli *cli, const char *path, size_t *n_put);
+/* Puts every feature of a GeoJSON text and counts them. `name` is for complaints. Returns the exit
+ * code, after complaints. */
+int fence_put_text(cli *cli, const char *name, const char *text, size_t len, size_t *n_put);
 
 /* "enter" or "exit" */
 const char *fence_event_kind(const Waymark__Geo__V1__FenceEvent *event);

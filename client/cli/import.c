@@ -25,6 +25,7 @@
 #include "base/random.h"
 #include "client/cli/args.h"
 #include "client/cli/cli.h"
+#include "client/cli/fix.h"
 #include "client/cli/import_state.h"
 #include "client/cli/progress.h"
 #include "client/cli/track_file.h"
@@ -43,8 +44,9 @@ typedef struct import_sent {
     int64_t sequence;
     size_t first_offset; /* of its first fix, to find the line of a refused one */
     int64_t first_line;
-    size_t n;
     import_state after;
+    bool answered;
+    wm_err err; /* of a refused one; code WM_OK: it was not */
 } import_sent;
 
 typedef struct import_job {
@@ -103,36 +105,6 @@ static void import_seek(import_job *job, const import_state *to)
 
 /* ---- messages ---- */
 
-static Google__Protobuf__DoubleValue *import_number(wm_arena *arena, double number, bool has)
-{
-    Google__Protobuf__DoubleValue *value;
-
-    if (!has)
-        return NULL;
-    value = WM_NEW(arena, Google__Protobuf__DoubleValue);
-    google__protobuf__double_value__init(value);
-    value->value = number;
-    return value;
-}
-
-static Waymark__Geo__V1__Position *import_position(wm_arena *arena, const track_fix *fix)
-{
-    Waymark__Geo__V1__Position *position = WM_NEW(arena, Waymark__Geo__V1__Position);
-
-    waymark__geo__v1__position__init(position);
-    position->entity_id = wm_arena_strdup(arena, fix->entity);
-    position->time = WM_NEW(arena, Google__Protobuf__Timestamp);
-    google__protobuf__timestamp__init(position->time);
-    position->time->seconds = fix->seconds;
-    position->time->nanos = fix->nanos;
-    position->lon_deg = fix->lon_deg;
-    position->lat_deg = fix->lat_deg;
-    position->alt_m = import_number(arena, fix->alt_m, fix->has_alt);
-    position->speed_mps = import_number(arena, fix->speed_mps, fix->has_speed);
-    position->heading_deg = import_number(arena, fix->heading_deg, fix->has_heading);
-    return position;
-}
-
 /* Makes the next message and notes it as sent; false at the end of the file. */
 static bool import_next_message(import_job *job, Waymark__Geo__V1__StreamPositionsRequest *request)
 {
@@ -147,11 +119,12 @@ static bool import_next_message(import_job *job, Waymark__Geo__V1__StreamPositio
     sent->first_offset = job->file.at;
     sent->first_line = job->file.line;
     while (n < (size_t)job->batch && track_file_next(&job->file, &fix, &err) == WM_OK)
-        positions[n++] = import_position(&job->arena, &fix);
+        positions[n++] = fix_position(&job->arena, &fix);
     if (n == 0)
         return false;
     sent->sequence = ++job->next_sequence;
-    sent->n = n;
+    sent->answered = false;
+    sent->err.code = WM_OK;
     sent->after = job->acknowledged; /* for its path */
     sent->after.offset = job->file.at;
     sent->after.rows = job->file.rows;
@@ -232,34 +205,28 @@ typedef enum import_step {
     IMPORT_REFUSED /* said why */
 } import_step;
 
-static import_step import_error(import_job *job, const import_sent *sent,
-                                const Waymark__Geo__V1__StreamPositionsError *error)
+static import_step import_refused(import_job *job, const import_sent *sent)
 {
+    const wm_err *err = &sent->err;
     int64_t line;
 
-    if (import_may_retry(error->code))
+    if (import_may_retry((int)err->code))
         return IMPORT_BROKEN;
-    line = import_line_of(job, sent, error->field);
+    line = import_line_of(job, sent, err->field);
     progress_clear(&job->progress);
     if (line > 0)
         fprintf(stderr, "%s:%" PRId64 ": ", job->path, line);
-    fprintf(stderr, "%s %s: %s%s%s\n", waymark_code_name((waymark_code)error->code), error->reason,
-            error->field, *error->field ? ": " : "", error->message);
+    fprintf(stderr, "%s %s: %s%s%s\n", wm_code_name(err->code), err->reason, err->field,
+            *err->field ? ": " : "", err->message);
     return IMPORT_REFUSED;
 }
 
-/* The server answers messages in their order. */
-static import_step import_acknowledge(import_job *job,
-                                      const Waymark__Geo__V1__StreamPositionsResponse *answer)
+/* Moves the acknowledged position behind the first message on its way. */
+static void import_advance(import_job *job)
 {
     const import_sent *sent = &job->sent[job->sent_first];
     char note[64];
 
-    if (job->n_sent == 0 || answer->sequence != sent->sequence)
-        return IMPORT_BROKEN;
-    if (answer->error != NULL)
-        return import_error(job, sent, answer->error);
-    import_count(job, answer);
     job->acknowledged.offset = sent->after.offset;
     job->acknowledged.rows = sent->after.rows;
     job->acknowledged.line = sent->after.line;
@@ -271,6 +238,32 @@ static import_step import_acknowledge(import_job *job,
     import_save(job, false);
     snprintf(note, sizeof(note), "%" PRId64 " crossings", job->crossings);
     progress_show(&job->progress, job->acknowledged.rows, note);
+}
+
+/* Commits come in the order of messages, but a refusal may overtake them. */
+static import_step import_answered(import_job *job,
+                                   const Waymark__Geo__V1__StreamPositionsResponse *answer)
+{
+    int64_t ahead = answer->sequence - job->sent[job->sent_first].sequence;
+    import_sent *sent;
+
+    if (ahead < 0 || ahead >= (int64_t)job->n_sent)
+        return IMPORT_BROKEN; /* an answer to nothing */
+    sent = &job->sent[(job->sent_first + (size_t)ahead) % IMPORT_WINDOW_MAX];
+    sent->answered = true;
+    if (answer->error != NULL) {
+        wm_fail_field(&sent->err, answer->error->field, answer->error->reason, "%s",
+                      answer->error->message);
+        sent->err.code = answer->error->code != 0 ? (wm_code)answer->error->code : WM_UNKNOWN;
+        job->at_end = true;
+    } else {
+        import_count(job, answer);
+    }
+    while (job->n_sent > 0 && job->sent[job->sent_first].answered) {
+        if (job->sent[job->sent_first].err.code != WM_OK)
+            return import_refused(job, &job->sent[job->sent_first]);
+        import_advance(job);
+    }
     return IMPORT_GO_ON;
 }
 
@@ -279,8 +272,9 @@ static import_step import_acknowledge(import_job *job,
 static import_step import_exchange(import_job *job, waymark_stream *stream)
 {
     const Waymark__Geo__V1__StreamPositionsResponse *answer;
+    import_step step = IMPORT_GO_ON;
 
-    for (;;) {
+    while (step == IMPORT_GO_ON) {
         while (!job->at_end && job->n_sent < (size_t)job->window) {
             Waymark__Geo__V1__StreamPositionsRequest request;
 
@@ -294,15 +288,13 @@ static import_step import_exchange(import_job *job, waymark_stream *stream)
         if (job->n_sent == 0)
             return IMPORT_GO_ON;
         answer = waymark_geo_v1_track_service_stream_positions_read_sync(stream);
-        if (answer == NULL)
-            return IMPORT_BROKEN;
-        import_step step = import_acknowledge(job, answer);
-        if (step != IMPORT_GO_ON)
-            return step;
+        step = answer != NULL ? import_answered(job, answer) : IMPORT_BROKEN;
     }
+    return step;
 }
 
-/* Reads what is left, so that the stream comes to its end and says why. */
+/* Reads what is left, so that the stream comes to its end and says why. No message of it may be
+ * under way any more when the next stream sends the same fixes again. */
 static const waymark_status *import_end(waymark_stream *stream)
 {
     waymark_stream_close(stream);
@@ -325,7 +317,7 @@ static import_step import_stream(import_job *job, int64_t *wait_ms)
     *wait_ms = 0;
     stream = waymark_geo_v1_track_service_stream_positions_open(job->cli->client, NULL, NULL, NULL);
     step = import_exchange(job, stream);
-    if (step != IMPORT_BROKEN && !job->at_end)
+    if (step == IMPORT_REFUSED)
         waymark_stream_cancel(stream);
     status = import_end(stream);
     if (step == IMPORT_BROKEN && status != NULL && status->code != WAYMARK_OK) {

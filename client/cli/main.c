@@ -10,7 +10,7 @@
 
 static const cli_command *const tables[] = {
     cli_health_commands, cli_token_commands, cli_auth_commands,  cli_workflow_commands,
-    cli_import_commands, cli_geo_commands,   cli_fence_commands,
+    cli_import_commands, cli_geo_commands,   cli_fence_commands, cli_demo_commands,
 };
 
 static void print_help(void)

@@ -264,6 +264,7 @@ wm_code track_file_open(track_file *file, const char *path, wm_err *err)
         return track_fail_open(path, fd, err);
     close(fd);
     file->bytes = bytes;
+    file->mapped = true;
     file->size = (size_t)info.st_size;
     file->mtime = (int64_t)info.st_mtim.tv_sec * 1000000 + info.st_mtim.tv_nsec / 1000;
     code = track_read_titles(file, path, err);
@@ -272,9 +273,19 @@ wm_code track_file_open(track_file *file, const char *path, wm_err *err)
     return code;
 }
 
+wm_code track_file_of_text(track_file *file, const char *name, const char *text, size_t size,
+                           wm_err *err)
+{
+    memset(file, 0, sizeof(*file));
+    file->bytes = text;
+    file->size = size;
+    return track_read_titles(file, name, err);
+}
+
 void track_file_close(track_file *file)
 {
-    if (file->bytes != NULL)
+    if (file->mapped)
         munmap((void *)(uintptr_t)file->bytes, file->size);
     file->bytes = NULL;
+    file->mapped = false;
 }

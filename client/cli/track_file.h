@@ -36,10 +36,14 @@ typedef struct track_file {
     int columns[TRACK_COLUMNS]; /* which field of a line; -1: not there */
     size_t first;               /* the offset of the first fix */
     int64_t mtime;
+    bool mapped;
 } track_file;
 
 /* Maps the file and reads its first line. */
 WM_MUST_USE wm_code track_file_open(track_file *file, const char *path, wm_err *err);
+/* The same of text in memory, which stays the caller's. `name` is for complaints. */
+WM_MUST_USE wm_code track_file_of_text(track_file *file, const char *name, const char *text,
+                                       size_t size, wm_err *err);
 void track_file_close(track_file *file);
 
 /* WM_OK: a fix. WM_NOT_FOUND: the end. WM_INVALID: line `file->line` is wrong. */
