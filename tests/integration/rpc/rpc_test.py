@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import random
 import signal
 import subprocess
 import tempfile
@@ -660,6 +661,60 @@ class Drain(unittest.TestCase):
             thread.join()
         self.assertEqual(code, 0)
         self.assertLessEqual(set(failed), {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+
+
+class Chaos(unittest.TestCase):
+    """Calls of all kinds that end in all ways at once; the server must come to rest and stop."""
+
+    SECONDS = 3
+
+    def one(self, server, chance):
+        name, kind = chance.choice(
+            [("Inline", "unary_unary"), ("Loop", "unary_unary"), ("Worker", "unary_unary"),
+             ("Stuck", "unary_unary"), ("Slow", "unary_unary"), ("Fail", "unary_unary"),
+             ("Count", "unary_stream"), ("Watch", "unary_stream"),
+             ("Collect", "stream_unary"), ("Chat", "stream_stream")]
+        )
+        metadata = [(key, "1") for key in ("x-later", "x-request-later", "x-abort", "x-refuse-later")
+                    if chance.random() < 0.1]
+        method = server.method(kind, name)
+        request = S(value=str(chance.randrange(20)))
+        if kind.startswith("stream"):
+            request = iter([request] * chance.randrange(20))
+        timeout = chance.choice((0.001, 0.005, 0.05, 0.2))
+        start = method.future if kind.endswith("unary") else method
+        call = start(request, timeout=timeout, metadata=metadata)
+        if chance.random() < 0.4:
+            time.sleep(chance.random() * 0.01)
+            call.cancel()
+            return
+        try:
+            call.result() if kind.endswith("unary") else list(call)
+        except grpc.RpcError:
+            pass
+        except grpc.FutureCancelledError:
+            pass
+
+    def test_comes_to_rest(self):
+        seed = int(os.environ.get("SEED", time.time_ns()))
+        print("SEED=%d" % seed)
+        server = Server("--grace", "500")
+        until = time.monotonic() + self.SECONDS
+
+        def run(n):
+            chance = random.Random(seed + n)
+            while time.monotonic() < until:
+                self.one(server, chance)
+
+        threads = [threading.Thread(target=run, args=(n,)) for n in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(server.unary("Loop", "alive"), "alive")
+        code, last = server.stop()
+        self.assertEqual(code, 0)
+        self.assertGreater(last["ended"], 100)
 
 
 class Tls(unittest.TestCase):
