@@ -392,7 +392,7 @@ void store_tx_on_result(store_conn *conn)
 {
     store_tx *tx = conn->tx;
 
-    if (tx->state != TX_STEPPING || conn->failed || conn->expected_n > 0)
+    if (tx->state != TX_STEPPING || conn->failed || conn->doomed || conn->expected_n > 0)
         return;
     assert(conn->results.n == tx->n_added);
     store_results results = conn_swap_results(conn);

@@ -57,6 +57,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     reused_from xid8;
 BEGIN
+    PERFORM waymark.current_epoch();
     SELECT next_xid INTO reused_from FROM waymark.boot
     WHERE epoch > lost_epoch ORDER BY epoch LIMIT 1;
     IF reused_from IS NOT NULL AND lost_xid >= reused_from THEN
