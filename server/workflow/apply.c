@@ -108,8 +108,8 @@ static workflow_row *find_row(const workflow_apply *a, int32_t namespace_id,
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         const workflow_move *move = &a->rows[middle].move;
-        int order = workflow_key_compare(namespace_id, instance_id, move->namespace_id,
-                                         move->instance_id);
+        int order =
+            workflow_key_compare(namespace_id, instance_id, move->namespace_id, move->instance_id);
 
         if (order == 0)
             return &a->rows[middle];
@@ -148,8 +148,8 @@ static int compare_timer_rows(const void *x, const void *y)
 {
     const workflow_timer_key *a = &((const workflow_timer_row *)x)->key;
     const workflow_timer_key *b = &((const workflow_timer_row *)y)->key;
-    int order = workflow_key_compare(a->namespace_id, a->instance_id, b->namespace_id,
-                                     b->instance_id);
+    int order =
+        workflow_key_compare(a->namespace_id, a->instance_id, b->namespace_id, b->instance_id);
 
     return order ? order : strcmp(a->timer_id, b->timer_id);
 }
@@ -301,8 +301,7 @@ static void fail_for_good(workflow_apply *a, workflow_row *row, workflow_task_ro
     workflow_builder data;
 
     workflow_build(&data, a->arena, WM_JSON_OBJECT);
-    workflow_build_add(&data, "message",
-                       workflow_value_string(a->arena, message, strlen(message)));
+    workflow_build_add(&data, "message", workflow_value_string(a->arena, message, strlen(message)));
     workflow_build_add(&data, "reason", workflow_value_string(a->arena, reason, strlen(reason)));
     workflow_build_add(&data, "attempt", workflow_value_number(a->arena, task->attempt));
     end_task(a, row, task, record);
@@ -331,7 +330,9 @@ static void decide_failure(workflow_apply *a, workflow_ask *ask, workflow_row *r
     if (ask->permanent || !retry ||
         (retry->max_attempts >= 0 && task->attempt >= retry->max_attempts)) {
         fail_for_good(a, row, task, record, ask->message,
-                      ask->reason ? ask->reason : ask->permanent ? "FAILED" : "ATTEMPTS_USED_UP");
+                      ask->reason      ? ask->reason
+                      : ask->permanent ? "FAILED"
+                                       : "ATTEMPTS_USED_UP");
         return;
     }
     task->gone = true;
@@ -490,9 +491,9 @@ static void load_rows(workflow_apply *a)
         if (!a->charts[i])
             a->row_codes[i] = WM_DATA_LOSS;
         else
-            a->row_codes[i] = workflow_move_load(&row->move, a->arena, row->move.data,
-                                                 row->move.memory, row->move.memory_size,
-                                                 row->ended, &err);
+            a->row_codes[i] =
+                workflow_move_load(&row->move, a->arena, row->move.data, row->move.memory,
+                                   row->move.memory_size, row->ended, &err);
     }
 }
 
@@ -583,11 +584,11 @@ static void apply_locked(store_tx *tx, wm_code code)
         a->rows = workflow_store_read_instances(
             store_tx_rows(tx, a->has_lock ? a->lock_index : a->bound_index), a->arena, &a->n_rows);
     if (a->has_tasks)
-        a->tasks = workflow_store_read_tasks(store_tx_rows(tx, a->tasks_index), a->arena,
-                                             &a->n_tasks);
+        a->tasks =
+            workflow_store_read_tasks(store_tx_rows(tx, a->tasks_index), a->arena, &a->n_tasks);
     if (a->has_timers) {
-        a->timers = workflow_store_read_timers(store_tx_rows(tx, a->timers_index), a->arena,
-                                               &a->n_timers);
+        a->timers =
+            workflow_store_read_timers(store_tx_rows(tx, a->timers_index), a->arena, &a->n_timers);
         if (a->n_timers > 1)
             qsort(a->timers, a->n_timers, sizeof *a->timers, compare_timer_rows);
     }

@@ -80,8 +80,7 @@ workflow_chart *workflow_cache_find(workflow_cache *cache, int32_t namespace_id,
 }
 
 /* Under the mutex. */
-static void put(workflow_cache *cache, int32_t namespace_id, int64_t version,
-                workflow_chart *chart)
+static void put(workflow_cache *cache, int32_t namespace_id, int64_t version, workflow_chart *chart)
 {
     char key[KEY_SIZE];
     size_t len = make_key(key, namespace_id, chart->chart_id, version);
@@ -105,8 +104,8 @@ static void put(workflow_cache *cache, int32_t namespace_id, int64_t version,
 }
 
 wm_code workflow_cache_add(workflow_cache *cache, int32_t namespace_id, int64_t version,
-                           bool newest, const void *definition, size_t size,
-                           workflow_chart **chart, wm_err *err)
+                           bool newest, const void *definition, size_t size, workflow_chart **chart,
+                           wm_err *err)
 {
     chart_diagnostics *found = (chart_diagnostics *)malloc(sizeof *found);
     ProtobufCMessage *message;
@@ -137,8 +136,7 @@ wm_code workflow_cache_add(workflow_cache *cache, int32_t namespace_id, int64_t 
     return code;
 }
 
-void workflow_cache_forget_newest(workflow_cache *cache, int32_t namespace_id,
-                                  const char *chart_id)
+void workflow_cache_forget_newest(workflow_cache *cache, int32_t namespace_id, const char *chart_id)
 {
     char key[KEY_SIZE];
     size_t len = make_key(key, namespace_id, chart_id, 0);

@@ -28,9 +28,9 @@ workflow_chart *workflow_cache_find(workflow_cache *cache, int32_t namespace_id,
                                     const char *chart_id, int64_t version);
 /* Compiles a stored definition and keeps it. WM_DATA_LOSS when it does not compile. `newest`:
  * it is the newest version as of now. */
-WM_MUST_USE wm_code workflow_cache_add(workflow_cache *cache, int32_t namespace_id,
-                                       int64_t version, bool newest, const void *definition,
-                                       size_t size, workflow_chart **chart, wm_err *err);
+WM_MUST_USE wm_code workflow_cache_add(workflow_cache *cache, int32_t namespace_id, int64_t version,
+                                       bool newest, const void *definition, size_t size,
+                                       workflow_chart **chart, wm_err *err);
 /* Another version may be the newest by now. */
 void workflow_cache_forget_newest(workflow_cache *cache, int32_t namespace_id,
                                   const char *chart_id);

@@ -50,8 +50,7 @@ Google__Protobuf__Struct *workflow_struct_of_text(wm_arena *arena, const char *j
     return workflow_value_to_struct(arena, tree);
 }
 
-Waymark__Workflow__V1__Instance *workflow_instance_message(wm_arena *arena,
-                                                           const workflow_row *row)
+Waymark__Workflow__V1__Instance *workflow_instance_message(wm_arena *arena, const workflow_row *row)
 {
     Waymark__Workflow__V1__Instance *out = WM_NEW(arena, Waymark__Workflow__V1__Instance);
     const workflow_move *move = &row->move;

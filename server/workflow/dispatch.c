@@ -16,9 +16,11 @@
  */
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <uthash.h>
 #include <utlist.h>
 
@@ -58,6 +60,7 @@ struct workflow_dispatch {
     lane_msg due_msg;
     bool due_posted;   /* under the mutex */
     int64_t due_in_ms; /* under the mutex: the least one told */
+    atomic_int n_busy; /* claims, releases and asks of our own under way */
 };
 
 /* One claim in flight; on the lane of its first worker. */
@@ -318,6 +321,7 @@ static void release_done(store_query *query, wm_code code)
     if (code == WM_OK && store_rows_len(store_query_rows(query)) > 0)
         workflow_dispatch_waiting(r->dispatch, store_int32(store_query_rows(query), 0, 0),
                                   store_text(store_query_rows(query), 0, 1));
+    atomic_fetch_sub(&r->dispatch->n_busy, 1);
     wm_arena_free(&r->arena);
     free(r);
 }
@@ -332,6 +336,7 @@ void workflow_dispatch_release(workflow_lane *wl, const workflow_task_row *row, 
         abort();
     wm_arena_init(&r->arena, 0);
     r->dispatch = wl->wf->dispatch;
+    atomic_fetch_add(&r->dispatch->n_busy, 1);
     workflow_store_lease_args(&args, &r->arena, &row->key, &row->lease, 1);
     store_arg_int32s(&args, &n_unbegun, 1);
     store_query_start(wl->store, &r->query, &r->arena, &workflow_stmt_release, &args, true,
@@ -343,12 +348,16 @@ void workflow_dispatch_release(workflow_lane *wl, const workflow_task_row *row, 
 /* The last attempt's lease ran out: the task fails, by an ask of our own. */
 typedef struct exhausted {
     workflow_apply_op op;
+    workflow_dispatch *dispatch;
     char instance_id[CHART_NAME_MAX + 1];
 } exhausted;
 
 static void exhausted_done(store_op *op)
 {
-    free(wm_container_of(wm_container_of(op, workflow_apply_op, op), exhausted, op));
+    exhausted *e = wm_container_of(wm_container_of(op, workflow_apply_op, op), exhausted, op);
+
+    atomic_fetch_sub(&e->dispatch->n_busy, 1);
+    free(e);
 }
 
 static void fail_exhausted(workflow_lane *wl, const workflow_task_row *row)
@@ -371,8 +380,10 @@ static void fail_exhausted(workflow_lane *wl, const workflow_task_row *row)
     e->op.op.deadline_us = INT64_MAX;
     e->op.op.done = exhausted_done;
     /* When the queue is full the lease that the claim took runs out, and it comes again. */
+    e->dispatch = wl->wf->dispatch;
+    atomic_fetch_add(&e->dispatch->n_busy, 1);
     if (!store_batcher_add(wl->applies, &e->op.op, &err))
-        free(e);
+        exhausted_done(&e->op.op);
 }
 
 static bool is_exhausted(wm_arena *arena, const workflow_task_row *row)
@@ -417,6 +428,7 @@ static void claim_done(store_query *query, wm_code code)
         workflow_dispatch_return(d, c->workers[used++]);
     wm_arena_free(&c->arena);
     free(c);
+    atomic_fetch_sub(&d->n_busy, 1);
 }
 
 static void claim_run(lane_msg *msg)
@@ -450,6 +462,7 @@ static void kick(workflow_dispatch *d, queue_entry *queue)
     while (c->n_workers < CLAIM_MAX && queue->ready)
         c->workers[c->n_workers++] = take_credit(queue);
     queue->claiming = true;
+    atomic_fetch_add(&d->n_busy, 1);
     c->msg.run = claim_run;
     lane_post(c->workers[0]->lane, &c->msg);
 }
@@ -557,10 +570,14 @@ static void nothing(void *ctx)
 
 void workflow_dispatch_free(workflow_dispatch *d)
 {
+    const struct timespec pause = {0, 2000000};
     queue_entry *queue, *next;
 
     lane_call(d->wf->lanes[0].lane, stop_timers, d);
-    lane_call(d->wf->lanes[0].lane, nothing, NULL);
+    /* Queries end by themselves, with PostgreSQL away too. */
+    do
+        lane_call(d->wf->lanes[0].lane, nothing, NULL);
+    while (atomic_load(&d->n_busy) > 0 && nanosleep(&pause, NULL) == 0);
     HASH_ITER (hh, d->queues, queue, next) {
         HASH_DEL(d->queues, queue);
         free(queue);

@@ -122,8 +122,7 @@ static void add_queue_record(store_tx *tx, wm_arena *arena, workflow_move *const
                              int32_t namespace_id)
 {
     enum { QUEUES_MAX = 64 };
-    Waymark__Workflow__V1__TaskQueueRecord record =
-        WAYMARK__WORKFLOW__V1__TASK_QUEUE_RECORD__INIT;
+    Waymark__Workflow__V1__TaskQueueRecord record = WAYMARK__WORKFLOW__V1__TASK_QUEUE_RECORD__INIT;
 
     record.queues = WM_NEW_ARRAY(arena, char *, QUEUES_MAX);
     for (size_t i = 0; i < n; i++) {
@@ -429,7 +428,8 @@ static workflow_ask *ask_of_event(wm_arena *arena, const workflow_event_in *even
     ask->event = event->name;
     ask->event_time_us = event->time_us;
     ask->data = workflow_value_empty();
-    if (event->data && wm_json_parse(arena, event->data, strlen(event->data), &data, &err) == WM_OK) {
+    if (event->data &&
+        wm_json_parse(arena, event->data, strlen(event->data), &data, &err) == WM_OK) {
         ask->data = data;
         ask->data_text = event->data;
     }

@@ -92,6 +92,8 @@ void workflow_waiters_free(workflow_waiters *waiters);
 void workflow_wait_add(workflow_waiters *waiters, workflow_waiter *waiter);
 /* False: woken() is on its way. */
 bool workflow_wait_remove(workflow_waiters *waiters, workflow_waiter *waiter);
+/* Whether anybody waits at all. */
+bool workflow_wait_any(const workflow_waiters *waiters);
 /* The instance is committed here as `row` says; any lane. */
 void workflow_wait_notify(workflow_waiters *waiters, const workflow_row *row);
 /* Another process may have committed this. */
@@ -153,8 +155,7 @@ typedef struct workflow_beat_op {
     int64_t expire_time_us; /* result */
 } workflow_beat_op;
 
-extern const store_batch_kind workflow_start_kind, workflow_apply_kind_of_batch,
-    workflow_beat_kind;
+extern const store_batch_kind workflow_start_kind, workflow_apply_kind_of_batch, workflow_beat_kind;
 
 /* ---- events for locked instances (apply.c) ---- */
 

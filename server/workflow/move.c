@@ -132,8 +132,7 @@ bool workflow_task_of_timer(const char *timer_id, wm_uuid *task_id)
 {
     size_t len = strlen(TASK_TIMER_PREFIX);
 
-    return strncmp(timer_id, TASK_TIMER_PREFIX, len) == 0 &&
-           wm_uuid_parse(timer_id + len, task_id);
+    return strncmp(timer_id, TASK_TIMER_PREFIX, len) == 0 && wm_uuid_parse(timer_id + len, task_id);
 }
 
 static move_timer *timer_of(workflow_move *move, wm_arena *arena, const char *id)
@@ -202,8 +201,8 @@ static void pack_task(const workflow_move *move, wm_arena *arena, const workflow
     record.input = workflow_value_to_struct(arena, effect->data);
     record.has_timeout = effect->task->timeout_ms > 0;
     record.entity_id = (char *)move->entity_id;
-    bytes = (uint8_t *)wm_arena_alloc(
-        arena, waymark__workflow__v1__task_record__get_packed_size(&record));
+    bytes = (uint8_t *)wm_arena_alloc(arena,
+                                      waymark__workflow__v1__task_record__get_packed_size(&record));
     task->record_size = waymark__workflow__v1__task_record__pack(&record, bytes);
     task->record = bytes;
 }
@@ -240,9 +239,9 @@ static void apply_effects(workflow_move *move, wm_arena *arena, const workflow_e
         switch (e->kind) {
         case EFFECT_TASK:
             add_task(move, arena, e);
-            entry->started = entry->started ? wm_arena_printf(arena, "%s %s", entry->started,
-                                                              e->task->name)
-                                            : e->task->name;
+            entry->started = entry->started
+                                 ? wm_arena_printf(arena, "%s %s", entry->started, e->task->name)
+                                 : e->task->name;
             break;
         case EFFECT_TIMER:
             set_timer(move, arena, e->id, e->name, text_or_null(arena, e->data), e->delay_ms);
@@ -252,8 +251,7 @@ static void apply_effects(workflow_move *move, wm_arena *arena, const workflow_e
             break;
         case EFFECT_LOG:
         case EFFECT_SEND:
-            workflow_build_add(&logs, NULL,
-                               workflow_value_string(arena, e->name, strlen(e->name)));
+            workflow_build_add(&logs, NULL, workflow_value_string(arena, e->name, strlen(e->name)));
             break;
         }
     }
@@ -360,8 +358,7 @@ wm_code workflow_move_start(workflow_move *move, wm_arena *arena, const move_tak
     return code == WM_OK ? settle(move, arena, &state, &effects, entry, err) : code;
 }
 
-wm_code workflow_move_take(workflow_move *move, wm_arena *arena, const move_take *take,
-                           wm_err *err)
+wm_code workflow_move_take(workflow_move *move, wm_arena *arena, const move_take *take, wm_err *err)
 {
     workflow_identity identity = {move->instance_id, move->entity_id};
     workflow_event event = {take->event, take->data};
@@ -370,8 +367,8 @@ wm_code workflow_move_take(workflow_move *move, wm_arena *arena, const move_take
     wm_code code;
 
     workflow_effects_init(&effects);
-    code = workflow_step(move->chart, arena, &identity, &move->state, &event, &state, &effects,
-                         err);
+    code =
+        workflow_step(move->chart, arena, &identity, &move->state, &event, &state, &effects, err);
     if (code == WM_OK)
         code = take_sent(move, arena, &state, &effects, err);
     if (code == WM_OK)

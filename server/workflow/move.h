@@ -42,7 +42,7 @@ struct move_task {
     move_task *next;
     wm_uuid id;
     const chart_action *action;
-    const char *queue; /* outlives the chart */
+    const char *queue;  /* outlives the chart */
     const void *record; /* packed TaskRecord */
     size_t record_size;
     void *worker; /* the worker that it is leased to from the start, or NULL */
@@ -80,7 +80,7 @@ typedef struct move_take {
     int32_t kind;
     const char *event;
     const wm_json *data;
-    const char *data_text; /* the same as text, where the caller has it; else NULL */
+    const char *data_text;  /* the same as text, where the caller has it; else NULL */
     const char *request_id; /* or NULL */
     int64_t event_time_us;
 } move_take;
@@ -92,8 +92,8 @@ WM_MUST_USE wm_code workflow_move_load(workflow_move *move, wm_arena *arena, con
                                        const void *memory, size_t memory_size, bool ended,
                                        wm_err *err);
 /* The start, with `take->data` as the input. */
-WM_MUST_USE wm_code workflow_move_start(workflow_move *move, wm_arena *arena,
-                                        const move_take *take, wm_err *err);
+WM_MUST_USE wm_code workflow_move_start(workflow_move *move, wm_arena *arena, const move_take *take,
+                                        wm_err *err);
 /* One event. When it fails the move is as it was. */
 WM_MUST_USE wm_code workflow_move_take(workflow_move *move, wm_arena *arena, const move_take *take,
                                        wm_err *err);

@@ -108,9 +108,9 @@ static const store_stmt stmt_timers = {
     "  SET fire_at = excluded.fire_at, event = excluded.event, data = excluded.data",
 };
 
-#define INSTANCE_COLUMNS                                                                           \
-    "i.namespace_id, i.instance_id, i.chart_id, i.chart_version, i.revision, i.status::int4,"      \
-    " array_to_string(i.configuration, ' '), i.data::text, i.memory, i.entity_id, i.start_key,"    \
+#define INSTANCE_COLUMNS                                                                        \
+    "i.namespace_id, i.instance_id, i.chart_id, i.chart_version, i.revision, i.status::int4,"   \
+    " array_to_string(i.configuration, ' '), i.data::text, i.memory, i.entity_id, i.start_key," \
     " i.create_time, i.update_time, i.end_time, now()"
 
 /* $1 namespaces $2 instances. No row: there is no such instance. */
@@ -372,9 +372,9 @@ static void add_newest_args(store_args *args, wm_arena *arena, workflow_start *c
         const workflow_move *move = starts[i]->move;
         size_t j = 0;
 
-        while (j < n_charts && (namespaces[j] != move->namespace_id ||
-                                versions[j] != move->chart->version ||
-                                strcmp(ids[j], move->chart->chart_id) != 0))
+        while (j < n_charts &&
+               (namespaces[j] != move->namespace_id || versions[j] != move->chart->version ||
+                strcmp(ids[j], move->chart->chart_id) != 0))
             j++;
         if (!starts[i]->latest || j < n_charts)
             continue;
@@ -629,9 +629,8 @@ size_t workflow_store_add_lock_bound(store_tx *tx, wm_arena *arena, const workfl
 
 static const char *copy_text(wm_arena *arena, const store_rows *rows, size_t row, int column)
 {
-    return store_is_null(rows, row, column)
-               ? NULL
-               : wm_arena_strdup(arena, store_text(rows, row, column));
+    return store_is_null(rows, row, column) ? NULL
+                                            : wm_arena_strdup(arena, store_text(rows, row, column));
 }
 
 static const void *copy_bytes(wm_arena *arena, const store_rows *rows, size_t row, int column,
@@ -658,8 +657,8 @@ static void read_instance(const store_rows *rows, size_t i, wm_arena *arena, wor
     row->chart_id = copy_text(arena, rows, i, 2);
     row->chart_version = store_int64(rows, i, 3);
     move->revision = store_int64(rows, i, 4);
-    row->ended = store_int32(rows, i, 5) ==
-                 WAYMARK__WORKFLOW__V1__INSTANCE_STATUS__INSTANCE_STATUS_ENDED;
+    row->ended =
+        store_int32(rows, i, 5) == WAYMARK__WORKFLOW__V1__INSTANCE_STATUS__INSTANCE_STATUS_ENDED;
     move->configuration = copy_text(arena, rows, i, 6);
     move->data = copy_text(arena, rows, i, 7);
     move->memory = copy_bytes(arena, rows, i, 8, &move->memory_size);
@@ -752,8 +751,8 @@ static size_t add_by_timer_keys(store_tx *tx, wm_arena *arena, const store_stmt 
     return store_tx_add(tx, stmt, &args);
 }
 
-size_t workflow_store_add_take_timers(store_tx *tx, wm_arena *arena,
-                                      const workflow_timer_key *keys, size_t n)
+size_t workflow_store_add_take_timers(store_tx *tx, wm_arena *arena, const workflow_timer_key *keys,
+                                      size_t n)
 {
     return add_by_timer_keys(tx, arena, &stmt_take_timers, keys, n);
 }

@@ -90,8 +90,8 @@ typedef struct workflow_timer_row {
 } workflow_timer_row;
 
 /* Deletes those that are due and returns them. After the instances' lock. */
-size_t workflow_store_add_take_timers(store_tx *tx, wm_arena *arena,
-                                      const workflow_timer_key *keys, size_t n);
+size_t workflow_store_add_take_timers(store_tx *tx, wm_arena *arena, const workflow_timer_key *keys,
+                                      size_t n);
 workflow_timer_row *workflow_store_read_timers(const store_rows *rows, wm_arena *arena, size_t *n);
 
 typedef struct workflow_request_row {
@@ -130,13 +130,13 @@ void workflow_store_lease_args(store_args *args, wm_arena *arena, const workflow
 
 /* ---- single reads ---- */
 
-extern const store_stmt workflow_stmt_get;     /* $1 namespace $2 instance */
-extern const store_stmt workflow_stmt_history; /* $1 namespace $2 instance $3 after $4 limit */
-extern const store_stmt workflow_stmt_put_chart; /* $1 namespace $2 id $3 digest $4 definition */
-extern const store_stmt workflow_stmt_get_chart; /* $1 namespace $2 id $3 version or 0 */
+extern const store_stmt workflow_stmt_get;         /* $1 namespace $2 instance */
+extern const store_stmt workflow_stmt_history;     /* $1 namespace $2 instance $3 after $4 limit */
+extern const store_stmt workflow_stmt_put_chart;   /* $1 namespace $2 id $3 digest $4 definition */
+extern const store_stmt workflow_stmt_get_chart;   /* $1 namespace $2 id $3 version or 0 */
 extern const store_stmt workflow_stmt_list_charts; /* $1 namespace $2 after $3 limit */
-extern const store_stmt workflow_stmt_due_timers; /* $1 limit */
-extern const store_stmt workflow_stmt_charts;     /* $1..$3 arrays: namespaces, ids, versions */
+extern const store_stmt workflow_stmt_due_timers;  /* $1 limit */
+extern const store_stmt workflow_stmt_charts;      /* $1..$3 arrays: namespaces, ids, versions */
 
 #ifdef __cplusplus
 }

@@ -11,8 +11,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
-#include "base/log.h"
 #include "server/workflow/internal.h"
 
 enum { TIMERS_MAX = 500, TIMER_ID_SIZE = 2 * CHART_NAME_MAX + 32 };
@@ -33,10 +33,10 @@ struct workflow_timers {
     timers_state state;
     uv_timer_t timer;
     bool stopping;
-    int64_t soon_ms;  /* the next look, as of the last one */
+    int64_t soon_ms; /* the next look, as of the last one */
     size_t n_firing;
-    bool more;        /* the last look found as many as it may */
-    int64_t told_ms;  /* told while not asleep: the least delay; INT64_MAX: none */
+    bool more;       /* the last look found as many as it may */
+    int64_t told_ms; /* told while not asleep: the least delay; INT64_MAX: none */
     wm_arena arena;
     store_query query;
     /* Told by other threads. */
@@ -148,8 +148,8 @@ static void look(workflow_timers *t)
     t->state = TIMERS_LOOKING;
     store_args_init(&args, &t->arena);
     store_arg_int32(&args, TIMERS_MAX);
-    store_query_start(t->wf->lanes[0].store, &t->query, &t->arena, &workflow_stmt_due_timers,
-                      &args, false, looked);
+    store_query_start(t->wf->lanes[0].store, &t->query, &t->arena, &workflow_stmt_due_timers, &args,
+                      false, looked);
 }
 
 static void told_run(lane_msg *msg)

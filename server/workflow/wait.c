@@ -79,6 +79,11 @@ static void unlist(workflow_waiters *waiters, workflow_waiter **bucket, workflow
     atomic_fetch_sub(&waiters->n, 1);
 }
 
+bool workflow_wait_any(const workflow_waiters *waiters)
+{
+    return atomic_load(&waiters->n) > 0;
+}
+
 bool workflow_wait_remove(workflow_waiters *waiters, workflow_waiter *waiter)
 {
     workflow_waiter **bucket = bucket_of(waiters, waiter->namespace_id, waiter->instance_id);
@@ -119,7 +124,7 @@ static void notify(workflow_waiters *waiters, int32_t namespace_id, const char *
         return;
     bucket = bucket_of(waiters, namespace_id, instance_id);
     pthread_mutex_lock(&waiters->mutex);
-    DL_FOREACH_SAFE(*bucket, waiter, next) {
+    DL_FOREACH_SAFE (*bucket, waiter, next) {
         if (waiter->namespace_id != namespace_id || strcmp(waiter->instance_id, instance_id) != 0 ||
             (revision <= waiter->after_revision && !ended))
             continue;
