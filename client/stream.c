@@ -411,6 +411,17 @@ bool waymark__stream_write(waymark_stream *stream, const ProtobufCMessage *messa
     return accepted;
 }
 
+bool waymark_stream_is_writable(waymark_stream *stream)
+{
+    bool writable;
+
+    pthread_mutex_lock(&stream->lock);
+    writable = is_over(stream) || (stream->begun && !stream->writing);
+    stream->writable_due = stream->writable_due || !writable;
+    pthread_mutex_unlock(&stream->lock);
+    return writable;
+}
+
 void waymark_stream_close(waymark_stream *stream)
 {
     pthread_mutex_lock(&stream->lock);

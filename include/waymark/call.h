@@ -52,6 +52,8 @@ void waymark_reply_free(waymark_reply *reply);
 
 /* Asks for one message. No-op while one is asked for already, and after the end. */
 void waymark_stream_read(waymark_stream *stream);
+/* Would a write be accepted now? False: writable() comes, as after a refused write. */
+bool waymark_stream_is_writable(waymark_stream *stream);
 /* No more messages from this side, after those sent. */
 void waymark_stream_close(waymark_stream *stream);
 void waymark_stream_cancel(waymark_stream *stream);
