@@ -464,10 +464,23 @@ static void call_resumed(rpc_event *event, bool ok)
     call_go_on(wm_container_of(event, rpc_call, on_resumed));
 }
 
+static void call_resume_from_loop(lane_msg *msg)
+{
+    rpc_call *call = wm_container_of(msg, rpc_call, home_msg);
+    rpc_start_batch(call->core, NULL, 0, &call->on_resumed);
+}
+
+/* On the loop an interceptor is in the middle of a callback of its own, whose memory may well be
+ * in the call's arena (a query, a job): the call goes on when that has returned. */
 void rpc_next(rpc_call *call)
 {
     if (here.asking == call) {
         here.is_answered = true;
+        return;
+    }
+    if (lane_is_here(call->queue->lane)) {
+        call->home_msg.run = call_resume_from_loop;
+        lane_post(call->queue->lane, &call->home_msg);
         return;
     }
     rpc_start_batch(call->core, NULL, 0, &call->on_resumed);
@@ -556,6 +569,10 @@ void rpc_call_final(rpc_call *call)
 
 static void call_end(rpc_call *call)
 {
+    /* An interceptor that refuses on the loop: see rpc_next(). The loop becomes the home, so that
+     * the call outlives the callback it is refused in. */
+    if (call->stage != RPC_HANDLED && lane_is_here(call->queue->lane))
+        call->on_loop = true;
     if (call->stream != NULL)
         rpc_stream_end(call->stream);
     else

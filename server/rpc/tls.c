@@ -18,6 +18,7 @@
 enum { TLS_FILE_SIZE_MAX = 1024 * 1024, TLS_FILES = 3 };
 
 struct rpc_tls {
+    uv_mutex_t mutex; /* handshakes run on all queue threads */
     rpc_tls *next;          /* all of a server */
     char *files[TLS_FILES]; /* certificate, key, client CA or NULL */
     struct timespec read_at[TLS_FILES];
@@ -93,8 +94,12 @@ tls_fetch(void *user_data, grpc_ssl_server_certificate_config **config)
 {
     rpc_tls *tls = user_data;
     wm_err err = {0};
+    bool is_changed;
 
-    if (!tls_is_changed(tls))
+    uv_mutex_lock(&tls->mutex);
+    is_changed = tls_is_changed(tls);
+    uv_mutex_unlock(&tls->mutex);
+    if (!is_changed)
         return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
     *config = tls_read(tls, &err);
     if (*config != NULL)
@@ -115,7 +120,7 @@ wm_code rpc_tls_new(rpc_server *server, const rpc_listener *listener,
         return wm_fail(err, WM_INVALID, "FIELD_REQUIRED",
                        "listener %s has a certificate but no key", listener->address);
     tls = calloc(1, sizeof(*tls));
-    if (tls == NULL)
+    if (tls == NULL || uv_mutex_init(&tls->mutex) != 0)
         abort();
     tls->next = server->tls;
     server->tls = tls;
@@ -143,6 +148,7 @@ void rpc_tls_free_all(rpc_server *server)
         server->tls = tls->next;
         for (size_t i = 0; i < TLS_FILES; i++)
             free(tls->files[i]);
+        uv_mutex_destroy(&tls->mutex);
         free(tls);
     }
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "google/protobuf/struct.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
@@ -368,6 +369,34 @@ static void later(rpc_call *call)
     pthread_detach(thread);
 }
 
+/* The same on the loop; the message lives in the call's arena and is looked at after the answer. */
+typedef struct loop_answer {
+    lane_msg msg;
+    rpc_call *call;
+    int answered;
+} loop_answer;
+
+static void loop_answer_run(lane_msg *msg)
+{
+    loop_answer *answer = wm_container_of(msg, loop_answer, msg);
+
+    if (asks(answer->call, "x-refuse-loop"))
+        refuse(answer->call, "REFUSED_ON_LOOP");
+    else
+        rpc_next(answer->call);
+    usleep(2000);
+    answer->answered++;
+}
+
+static void on_loop(rpc_call *call)
+{
+    loop_answer *answer = WM_NEW(rpc_arena(call), loop_answer);
+
+    answer->call = call;
+    answer->msg.run = loop_answer_run;
+    lane_post(rpc_lane(call), &answer->msg);
+}
+
 static void gate_started(rpc_interceptor *self, rpc_call *call)
 {
     (void)self;
@@ -375,6 +404,8 @@ static void gate_started(rpc_interceptor *self, rpc_call *call)
         refuse(call, "REFUSED");
     else if (asks(call, "x-later") || asks(call, "x-refuse-later"))
         later(call);
+    else if (asks(call, "x-loop") || asks(call, "x-refuse-loop"))
+        on_loop(call);
     else
         rpc_next(call);
 }

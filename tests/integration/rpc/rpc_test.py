@@ -344,6 +344,14 @@ class Interceptors(Case):
             metadata=[("x-refuse-later", "1")],
         )
 
+    def test_answer_later_on_the_loop(self):
+        for name in ("Inline", "Loop"):
+            self.assertEqual(self.server.unary(name, "x", metadata=[("x-loop", "1")]), "x")
+            self.assertFails(
+                grpc.StatusCode.UNAUTHENTICATED, "REFUSED_ON_LOOP", self.server.unary, name,
+                metadata=[("x-refuse-loop", "1")],
+            )
+
     def test_refuse_a_request(self):
         metadata = [("x-refuse-request", "1")]
         self.assertFails(
@@ -675,7 +683,8 @@ class Chaos(unittest.TestCase):
              ("Count", "unary_stream"), ("Watch", "unary_stream"),
              ("Collect", "stream_unary"), ("Chat", "stream_stream")]
         )
-        metadata = [(key, "1") for key in ("x-later", "x-request-later", "x-abort", "x-refuse-later")
+        metadata = [(key, "1") for key in ("x-later", "x-loop", "x-request-later", "x-abort",
+                                             "x-refuse-later", "x-refuse-loop")
                     if chance.random() < 0.1]
         method = server.method(kind, name)
         request = S(value=str(chance.randrange(20)))
