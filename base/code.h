@@ -29,27 +29,27 @@ extern "C" {
 /* The values are those of google.rpc.Code, so that rpc/ maps them as they are. */
 typedef enum wm_code {
     WM_OK = 0,
-    WM_CANCELLED = 1,           /* the caller went away */
-    WM_UNKNOWN = 2,             /* outcome not known; look before trying again */
-    WM_INVALID = 3,             /* bad input; never right without a change */
-    WM_DEADLINE = 4,            /* out of time */
-    WM_NOT_FOUND = 5,           /* missing, or hidden from this caller */
-    WM_EXISTS = 6,              /* the id is taken */
-    WM_DENIED = 7,              /* known caller, no permission */
-    WM_EXHAUSTED = 8,           /* a named limit is reached */
-    WM_PRECONDITION = 9,        /* wrong state for this */
-    WM_ABORTED = 10,            /* lost a race (stale etag, stale lease) */
-    WM_OUT_OF_RANGE = 11,       /* past the end (a trimmed cursor) */
-    WM_UNIMPLEMENTED = 12,      /* no such method */
-    WM_INTERNAL = 13,           /* our bug; logged with its call id */
-    WM_UNAVAILABLE = 14,        /* try again */
-    WM_DATA_LOSS = 15,          /* stored bytes do not parse */
-    WM_UNAUTHENTICATED = 16     /* no valid token */
+    WM_CANCELLED = 1,       /* the caller went away */
+    WM_UNKNOWN = 2,         /* outcome not known; look before trying again */
+    WM_INVALID = 3,         /* bad input; never right without a change */
+    WM_DEADLINE = 4,        /* out of time */
+    WM_NOT_FOUND = 5,       /* missing, or hidden from this caller */
+    WM_EXISTS = 6,          /* the id is taken */
+    WM_DENIED = 7,          /* known caller, no permission */
+    WM_EXHAUSTED = 8,       /* a named limit is reached */
+    WM_PRECONDITION = 9,    /* wrong state for this */
+    WM_ABORTED = 10,        /* lost a race (stale etag, stale lease) */
+    WM_OUT_OF_RANGE = 11,   /* past the end (a trimmed cursor) */
+    WM_UNIMPLEMENTED = 12,  /* no such method */
+    WM_INTERNAL = 13,       /* our bug; logged with its call id */
+    WM_UNAVAILABLE = 14,    /* try again */
+    WM_DATA_LOSS = 15,      /* stored bytes do not parse */
+    WM_UNAUTHENTICATED = 16 /* no valid token */
 } wm_code;
 
 enum {
-    WM_ERR_REASON_SIZE = 48,  /* bytes, with the NUL */
-    WM_ERR_FIELD_SIZE = 96,   /* "positions[17].lon_deg" */
+    WM_ERR_REASON_SIZE = 48, /* bytes, with the NUL */
+    WM_ERR_FIELD_SIZE = 96,  /* "positions[17].lon_deg" */
     WM_ERR_MESSAGE_SIZE = 320
 };
 
@@ -65,7 +65,8 @@ typedef struct wm_err {
 } wm_err;
 
 /* Fills `err` (which may be NULL) and returns `code`. */
-wm_code wm_fail(wm_err *err, wm_code code, const char *reason, const char *fmt, ...) WM_PRINTF(4, 5);
+wm_code wm_fail(wm_err *err, wm_code code, const char *reason, const char *fmt, ...)
+    WM_PRINTF(4, 5);
 
 /* WM_INVALID that names the request field it is about. */
 wm_code wm_fail_field(wm_err *err, const char *field, const char *reason, const char *fmt, ...)

@@ -20,8 +20,8 @@ extern "C" {
 #endif
 
 enum {
-    WM_WIRE_DEPTH_MAX = 64,          /* nested messages and groups */
-    WM_WIRE_ELEMENTS_MAX = 1000000,  /* repeated elements and fields in one message tree */
+    WM_WIRE_DEPTH_MAX = 64,            /* nested messages and groups */
+    WM_WIRE_ELEMENTS_MAX = 1000000,    /* repeated elements and fields in one message tree */
     WM_WIRE_SIZE_MAX = 4 * 1024 * 1024 /* default limit of one message, bytes */
 };
 

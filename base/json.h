@@ -43,7 +43,7 @@ struct wm_json {
     const char *name; /* the member's name when the parent is an object */
     wm_json *first;   /* children in document order */
     wm_json *next;
-    size_t len;       /* number of children */
+    size_t len; /* number of children */
 };
 
 /* RFC 8259; duplicate names, trailing text, lone surrogates, invalid UTF-8 and

@@ -48,12 +48,12 @@ bool wm_log_enabled(wm_log_level level);
 void wm_log_write(wm_log_level level, const char *msg, const wm_log_field *fields, size_t n);
 
 /* wm_log(WM_LOG_INFO, "serving", wm_log_s("address", a), wm_log_i("lanes", n)); */
-#define wm_log(level, msg, ...)                                                                  \
-    do {                                                                                         \
-        if (wm_log_enabled(level)) {                                                             \
+#define wm_log(level, msg, ...)                                                                 \
+    do {                                                                                        \
+        if (wm_log_enabled(level)) {                                                            \
             const wm_log_field wm_log_fields_[] = {wm_log_s("", NULL), ##__VA_ARGS__};          \
-            wm_log_write((level), (msg), wm_log_fields_ + 1, WM_ARRAY_LEN(wm_log_fields_) - 1);  \
-        }                                                                                        \
+            wm_log_write((level), (msg), wm_log_fields_ + 1, WM_ARRAY_LEN(wm_log_fields_) - 1); \
+        }                                                                                       \
     } while (0)
 
 #ifdef __cplusplus

@@ -24,7 +24,7 @@ typedef struct wm_method {
 } wm_method;
 
 typedef struct wm_service {
-    const char *name; /* "waymark.geo.v1.TrackService" */
+    const char *name;         /* "waymark.geo.v1.TrackService" */
     const wm_method *methods; /* in proto order */
     size_t n_methods;
 } wm_service;
