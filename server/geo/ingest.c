@@ -787,12 +787,12 @@ static void report_results(run *r)
         r->items[i].report->outcomes[r->items[i].index] = r->items[i].outcome;
 }
 
-static void report_crossing(const mover *m, const crossed *c)
+static void report_crossing(const crossed *c)
 {
     geo_report *report = c->by->report;
     geo_report_crossing *made = WM_NEW(report->arena, geo_report_crossing);
 
-    made->entity_id = m->entity_id; /* the report's own */
+    made->entity_id = c->by->entity_id; /* the report's own, not that of another report */
     made->fence_id = wm_arena_strdup(report->arena, c->what->fence_id);
     made->kind = c->what->kind;
     made->time_us = c->by->fix->time_us;
@@ -815,7 +815,7 @@ static void run_committed(store_tx *tx, wm_code code)
     report_results(r);
     for (size_t i = 0; i < r->n_movers; i++) {
         for (const crossed *c = r->movers[i].crossings; c != NULL; c = c->next)
-            report_crossing(&r->movers[i], c);
+            report_crossing(c);
     }
     event_hub_wake(r->ingest->hub);
     store_batch_done(r->batch, WM_OK);

@@ -56,11 +56,10 @@ BEGIN
         RAISE EXCEPTION 'no partition for fixes of %', event_time
             USING ERRCODE = 'datetime_field_overflow';
     END IF;
-    IF to_regclass('waymark.' || part_name) IS NOT NULL THEN
-        RETURN;
-    END IF;
     PERFORM pg_advisory_xact_lock(8029461, 3);
-    IF to_regclass('waymark.' || part_name) IS NOT NULL THEN
+    -- A query sees what was committed while it waited; to_regclass() may not, as it asks a cache.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = part_name
+               AND relnamespace = 'waymark'::regnamespace) THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE TABLE waymark.%I (LIKE waymark.position INCLUDING ALL)', part_name);
