@@ -141,7 +141,7 @@ wm_code dev_state_open(dev_state *state, const char *dir, bool fresh, wm_err *er
     char absolute[PATH_MAX];
     if (realpath(dir, absolute) == NULL || strlen(absolute) + 32 > STATE_PATH_SIZE)
         return fail_path(err, dir);
-    snprintf(state->dir, sizeof(state->dir), "%s", absolute);
+    memcpy(state->dir, absolute, strlen(absolute) + 1);
 
     wm_code code = choose_user(&state->user, err);
     if (code == WM_OK)
