@@ -31,8 +31,14 @@ static const store_stmt look_stmt = {
     " WHERE (xid, seq) > ($1::xid8, $2::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot())"
     " ORDER BY xid, seq LIMIT $3::bigint"};
 
-static const store_stmt present_stmt = {"event.present",
-                                        "SELECT pg_snapshot_xmin(pg_current_snapshot())"};
+static const store_stmt present_stmt = {
+    "event.present",
+    /* The newest record there ever was, (0, 0) when there was none. Not xmin: a crash may
+     * set the transaction ids back behind it, and only a committed one is past for good. */
+    "SELECT xid, seq FROM ((SELECT xid, seq FROM waymark.outbox"
+    " WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid DESC, seq DESC LIMIT 1)"
+    " UNION ALL SELECT xid, seq FROM waymark.outbox_trimmed) AS newest"
+    " ORDER BY xid DESC, seq DESC LIMIT 1"};
 
 static void look_done(store_query *query, wm_code code);
 static void present_ask(event_hub *hub);
@@ -174,8 +180,8 @@ static void present_done(store_query *query, wm_code code)
         return;
     }
     if (code == WM_OK) {
-        /* Everything below xmin is the past; what is open or yet to come has at least xmin. */
-        event_cursor end = {store_int64(store_query_rows(query), 0, 0) - 1, INT64_MAX};
+        const store_rows *rows = store_query_rows(query);
+        event_cursor end = {store_int64(rows, 0, 0), store_int64(rows, 0, 1)};
         hub_deliver(hub, NULL, 0, end);
         hub->positioned = true;
         hub->poll_interval_ms = LOOK_MIN_MS;
