@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#include "base/buf.h"
-
 static const jose_alg JOSE_ALGS[] = {
     {"RS256", JOSE_RSA_PKCS1, 256, NULL, 0},     {"RS384", JOSE_RSA_PKCS1, 384, NULL, 0},
     {"RS512", JOSE_RSA_PKCS1, 512, NULL, 0},     {"PS256", JOSE_RSA_PSS, 256, NULL, 0},
@@ -69,6 +67,22 @@ bool jose_base64url_decode(wm_arena *arena, const char *text, size_t len, const 
     *bytes = out;
     *size = n;
     return true;
+}
+
+void jose_base64url_encode(wm_buf *buf, const void *bytes, size_t size)
+{
+    static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const uint8_t *in = bytes;
+    uint32_t bits = 0;
+    unsigned n_bits = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        bits = bits << 8 | in[i];
+        for (n_bits += 8; n_bits >= 6; n_bits -= 6)
+            wm_buf_char(buf, DIGITS[bits >> (n_bits - 6) & 63]);
+    }
+    if (n_bits > 0)
+        wm_buf_char(buf, DIGITS[bits << (6 - n_bits) & 63]);
 }
 
 /* ---- JWS ---- */
@@ -279,15 +293,36 @@ static wm_code rsa_read(wm_arena *arena, const wm_json *json, jose_jwk *jwk, wm_
     return WM_OK;
 }
 
+enum { COORDINATE_MAX = 66 };
+
+/* A coordinate as base64url of the field's full length. RFC 7518, 6.2.1.2 wants it so, but
+ * some issuers drop leading zeros, which makes one key in 128 short. NULL: it is not one. */
+static const char *coordinate_read(wm_arena *arena, const wm_json *json, const char *name,
+                                   size_t field_size)
+{
+    const char *text;
+    const uint8_t *bytes;
+    uint8_t padded[COORDINATE_MAX] = {0};
+    size_t size;
+    wm_buf buf;
+
+    if (!member_bytes(arena, json, name, &text, &bytes, &size) || size > field_size)
+        return NULL;
+    memcpy(padded + field_size - size, bytes, size);
+    wm_buf_init(&buf, 2 * COORDINATE_MAX);
+    jose_base64url_encode(&buf, padded, field_size);
+    text = wm_arena_strndup(arena, buf.data, buf.size);
+    wm_buf_free(&buf);
+    return text;
+}
+
 static wm_code ec_read(wm_arena *arena, const wm_json *json, jose_jwk *jwk, wm_err *err)
 {
     static const struct {
         const char *name;
         size_t size;
     } CURVES[] = {{"P-256", 32}, {"P-384", 48}, {"P-521", 66}};
-    const char *curve, *x_text, *y_text;
-    const uint8_t *x, *y;
-    size_t x_size, y_size;
+    const char *curve;
 
     if (!optional_text(json, "crv", &curve) || !curve)
         return bad_key(err, "crv is missing");
@@ -299,12 +334,12 @@ static wm_code ec_read(wm_arena *arena, const wm_json *json, jose_jwk *jwk, wm_e
     }
     if (!jwk->curve)
         return bad_key(err, "crv is not P-256, P-384 or P-521");
-    if (!member_bytes(arena, json, "x", &x_text, &x, &x_size) ||
-        !member_bytes(arena, json, "y", &y_text, &y, &y_size) || x_size != jwk->size ||
-        y_size != jwk->size)
-        return bad_key(err, "x or y is missing or not as long as the curve's field");
+    const char *x = coordinate_read(arena, json, "x", jwk->size);
+    const char *y = coordinate_read(arena, json, "y", jwk->size);
+    if (!x || !y)
+        return bad_key(err, "x or y is missing or longer than the curve's field");
     jwk->text = wm_arena_printf(arena, "{\"kty\":\"EC\",\"crv\":\"%s\",\"x\":\"%s\",\"y\":\"%s\"}",
-                                jwk->curve, x_text, y_text);
+                                jwk->curve, x, y);
     return WM_OK;
 }
 

@@ -13,6 +13,7 @@
 #define WAYMARK_SERVER_AUTH_JOSE_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/json.h"
 
 #ifdef __cplusplus
@@ -73,6 +74,8 @@ bool jose_jwk_fits(const jose_jwk *jwk, const jose_alg *alg);
 /* Strict base64url without padding: no other characters, no stray bits. */
 WM_MUST_USE bool jose_base64url_decode(wm_arena *arena, const char *text, size_t len,
                                        const uint8_t **bytes, size_t *size);
+/* Appends base64url without padding. */
+void jose_base64url_encode(wm_buf *buf, const void *bytes, size_t size);
 
 #ifdef __cplusplus
 }

@@ -17,6 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/auth/jose.h"
+
 enum { FIELD_SIZE = 32, KID_SIZE = 17 };
 
 struct issuer_key {
@@ -24,22 +26,6 @@ struct issuer_key {
     uint8_t x[FIELD_SIZE], y[FIELD_SIZE];
     char kid[KID_SIZE]; /* hex, of a digest of x and y */
 };
-
-static void add_base64url(wm_buf *buf, const void *bytes, size_t size)
-{
-    static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    const uint8_t *in = bytes;
-    uint32_t bits = 0;
-    unsigned n_bits = 0;
-
-    for (size_t i = 0; i < size; i++) {
-        bits = bits << 8 | in[i];
-        for (n_bits += 8; n_bits >= 6; n_bits -= 6)
-            wm_buf_char(buf, DIGITS[bits >> (n_bits - 6) & 63]);
-    }
-    if (n_bits > 0)
-        wm_buf_char(buf, DIGITS[bits << (6 - n_bits) & 63]);
-}
 
 static wm_code fail_file(wm_err *err, const char *file)
 {
@@ -138,9 +124,9 @@ void issuer_key_write_jwks(const issuer_key *key, wm_buf *buf)
                   "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"use\":\"sig\",\"alg\":\"ES256\","
                   "\"kid\":\"%s\",\"x\":\"",
                   key->kid);
-    add_base64url(buf, key->x, FIELD_SIZE);
+    jose_base64url_encode(buf, key->x, FIELD_SIZE);
     wm_buf_text(buf, "\",\"y\":\"");
-    add_base64url(buf, key->y, FIELD_SIZE);
+    jose_base64url_encode(buf, key->y, FIELD_SIZE);
     wm_buf_text(buf, "\"}]}");
 }
 
@@ -175,12 +161,12 @@ wm_code issuer_key_sign(const issuer_key *key, const wm_buf *claims, wm_buf *tok
 
     int len = snprintf(header, sizeof(header), "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"%s\"}",
                        key->kid);
-    add_base64url(token, header, (size_t)len);
+    jose_base64url_encode(token, header, (size_t)len);
     wm_buf_char(token, '.');
-    add_base64url(token, claims->data, claims->size);
+    jose_base64url_encode(token, claims->data, claims->size);
     if (token->failed || !sign_bytes(key->pair, token->data + start, token->size - start, signature))
         return wm_fail(err, WM_INTERNAL, "DEV_ISSUER_KEY", "the token could not be signed");
     wm_buf_char(token, '.');
-    add_base64url(token, signature, sizeof(signature));
+    jose_base64url_encode(token, signature, sizeof(signature));
     return token->failed ? wm_fail(err, WM_EXHAUSTED, "DEV_ISSUER_KEY", "the token is too long") : WM_OK;
 }

@@ -110,7 +110,7 @@ class AuthServer:
         if not line:
             self.log.seek(0)
             said = self.log.read().decode(errors="replace")
-            self.stop()
+            self.stop(codes=(1,))
             raise DidNotStart(said)
         where = json.loads(line)
         self.postgres, self.issuer = where["postgres"], where["issuer"]
@@ -145,7 +145,7 @@ class AuthServer:
         with urllib.request.urlopen(request, timeout=15) as answer:
             return json.load(answer)["access_token"]
 
-    def stop(self):
+    def stop(self, codes=(0,)):
         if hasattr(self, "channel"):
             self.channel.close()
         self.process.stdin.close()
@@ -155,7 +155,7 @@ class AuthServer:
             self.process.kill()
             code = self.process.wait()
         self.process.stdout.close()
-        if code not in (0, 1):
+        if code not in codes:
             self.log.seek(0)
             raise AssertionError(f"auth_server ended with {code}: " + self.log.read().decode(errors="replace")[-4000:])
         self.log.close()

@@ -135,9 +135,17 @@ TEST_F(Jose, ReadsKeysForSignatures)
         EXPECT_NE("", read_jwk(ec(more))) << more;
 }
 
+TEST_F(Jose, PadsShortCoordinates)
+{
+    ASSERT_EQ("", read_jwk("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AQI\",\"y\":\"Aw\"}"));
+    EXPECT_EQ("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" + encode(std::string(30, '\0') + "\1\2") + "\",\"y\":\"" +
+                  encode(std::string(31, '\0') + "\3") + "\"}",
+              jwk_.text);
+}
+
 TEST_F(Jose, RefusesWrongCurvesAndTypes)
 {
-    EXPECT_NE("", read_jwk(std::string("{\"kty\":\"EC\",\"crv\":\"P-384\",\"x\":\"") + X + "\",\"y\":\"" + Y + "\"}"));
+    EXPECT_NE("", read_jwk(std::string("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AAAA") + X + "\",\"y\":\"" + Y + "\"}"));
     EXPECT_NE("", read_jwk(std::string("{\"kty\":\"EC\",\"crv\":\"secp256k1\",\"x\":\"") + X + "\",\"y\":\"" + Y + "\"}"));
     EXPECT_NE("", read_jwk(std::string("{\"kty\":\"RSA\",\"crv\":\"P-256\",\"x\":\"") + X + "\",\"y\":\"" + Y + "\"}"));
     EXPECT_NE("", read_jwk(std::string("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"") + X + "\"}"));

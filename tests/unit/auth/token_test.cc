@@ -140,7 +140,8 @@ TEST_F(TokenTest, EachFailureHasItsReason)
     std::string good = token();
     EXPECT_EQ("TOKEN_MALFORMED", verify(good.substr(0, good.rfind('.'))));
     std::string changed = good;
-    changed[changed.rfind('.') + 5] ^= 1;
+    char &digit = changed[changed.rfind('.') + 5];
+    digit = digit == 'A' ? 'B' : 'A';
     EXPECT_EQ("TOKEN_SIGNATURE", verify(changed));
     // No message may show the token.
     EXPECT_EQ(std::string::npos, std::string(err_.message).find(good.substr(0, 20)));
