@@ -133,8 +133,8 @@ install_headers() {
     done < <(cd include && find . -name '*.h' | sed 's|^\./||')
     while IFS= read -r header; do
         install -D -m 644 "$bin/proto/$header" "$include/$header"
-    done < <(cd "$bin/proto" && find waymark google -name '*.pb-c.h' -o -name '*.client.h' |
-        sed 's|^\./||')
+    done < <(cd "$bin/proto" && find waymark google -name '*.pb-c.h' -o -name '*.client.h')
+
 }
 
 install_libraries() {

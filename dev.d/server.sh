@@ -12,7 +12,12 @@ STOP_SECONDS=40   # drains calls, then checkpoints PostgreSQL
 
 # is_running PID NAME: a pid file may be older than the process that has its number now.
 is_running() {
-    [ -n "$1" ] && [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ]
+    [ -n "$1" ] && [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ] && ! is_gone "$1"
+}
+
+# A process that nobody has waited for yet is gone too.
+is_gone() {
+    [ ! -d "/proc/$1" ] || grep -qs '^State:.[ZX]' "/proc/$1/status"
 }
 
 # find_pid NAME: of this checkout's waymarkd, PostgreSQL or Redis; nothing when it does not run.
@@ -45,7 +50,7 @@ waymark() {
 }
 
 serves() {
-    find_pid waymarkd >/dev/null && waymark health
+    find_pid waymarkd >/dev/null && waymark health >/dev/null 2>&1
 }
 
 # True when the running program is the one that is built now.
@@ -140,10 +145,6 @@ stop_server() {
     done
 }
 
-is_gone() {
-    [ ! -d "/proc/$1" ] || [ "$(awk '{print $3}' "/proc/$1/stat" 2>/dev/null)" = Z ]
-}
-
 # The database lies outside the state directory where its user could not reach it inside.
 remove_data() {
     local data
@@ -175,15 +176,16 @@ print_export() {
 cmd_env() {
     local key token
     serves || die 1 "waymark is not running (./dev up starts it)"
-    token=$(waymark token --sub dev-admin) || die 1 "the dev issuer gave no token"
+    token=$(waymark token --sub dev-admin --expires 24h) || die 1 "the dev issuer gave no token"
     while IFS='=' read -r key value; do
         [[ $key =~ ^[A-Z][A-Z0-9_]*$ ]] && [ "$key" != WAYMARK_TOKEN ] && print_export "$key" "$value"
     done <"$STATE/dev.env"
     print_export WAYMARK_TOKEN "$token"
     print_export WAYMARK_STATE "$STATE"
-    print_export PATH "$BIN_DIR:${PATH#"$BIN_DIR:"}"
-    # redis-cli reads no socket from its environment.
     # shellcheck disable=SC2016 # the reader's shell expands it
+    printf '%s:"$PATH"\n' "$(print_export PATH "$BIN_DIR")"
+    # redis-cli reads no socket from its environment.
+    # shellcheck disable=SC2016
     printf 'redis-cli() { command redis-cli -s "$REDIS_SOCKET" "$@"; }\n'
 }
 
