@@ -1,4 +1,4 @@
-/* client/cli/demo.c - `waymark demo`: a day in a harbour, in a minute.
+/* client/cli/demo.c - `waymark demo`: half an hour in a harbour, in a minute.
  *
  * Real polygons become fences, each vessel of a real track file gets an instance of a chart, and
  * the track is replayed at some speed, while a worker of this process does the tasks:
@@ -425,11 +425,11 @@ static int demo_play(demo *demo)
 
 static int demo_run(cli *cli, int argc, char **argv)
 {
-    static demo demo = {.speed = 1440};
+    static demo demo = {.speed = 30};
     const char *tracks = NULL, *fences = NULL, *chart = NULL;
     const args_option known[] = {
         {"--speed", ARGS_REAL, &demo.speed, "X",
-         "times as fast as it was (else 1440: a day a minute); 0: as fast as it goes"},
+         "times as fast as it was (else 30); 0: as fast as it goes"},
         {"--tracks", ARGS_TEXT, &tracks, "FILE", "another track file, as for geo import"},
         {"--fences", ARGS_TEXT, &fences, "FILE", "other fences, as for fence put"},
         {"--chart", ARGS_TEXT, &chart, "FILE", "another chart, as for chart put"},
@@ -459,7 +459,7 @@ static int demo_run(cli *cli, int argc, char **argv)
 }
 
 const cli_command cli_demo_commands[] = {
-    {"demo", "", "Plays a day of real vessel traffic and shows what waymark makes of it.",
+    {"demo", "", "Plays real vessel traffic and shows what waymark makes of it.",
      "Needs a token that may do everything (role admin, or operator and worker).", demo_run},
     {0},
 };

@@ -374,8 +374,9 @@ static int import_all(import_job *job)
             return CLI_REFUSED;
         if (step == IMPORT_GO_ON)
             return CLI_OK;
-        job->breaks++;
         tries = job->acknowledged.rows > rows ? 0 : tries + 1;
+        job->breaks +=
+            tries == 0 || job->breaks == 0; /* what got nowhere belongs to the one before */
         if (!import_wait(job, tries, asked_ms)) {
             progress_clear(&job->progress);
             fprintf(stderr,
