@@ -5,9 +5,11 @@
 #include "server/obs/access_log.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 static const char *(*subject_of)(const rpc_call *call);
@@ -25,6 +27,25 @@ static wm_log_level level_of(const rpc_call *call, wm_code code)
     }
 }
 
+/* This second, and how many lines it has had or wanted. */
+static atomic_int_least64_t second_now;
+static atomic_uint second_lines;
+
+static bool line_may_be_written(void)
+{
+    int64_t now = wm_monotonic_us() / 1000000, last = atomic_load(&second_now);
+    unsigned lines;
+
+    /* Who sees a new second first closes the last one. */
+    if (now != last && atomic_compare_exchange_strong(&second_now, &last, now)) {
+        lines = atomic_exchange(&second_lines, 0);
+        if (lines > OBS_CALLS_PER_SECOND_MAX)
+            wm_log(WM_LOG_INFO, "calls not logged",
+                   wm_log_i("calls", (int64_t)lines - OBS_CALLS_PER_SECOND_MAX));
+    }
+    return atomic_fetch_add(&second_lines, 1) < OBS_CALLS_PER_SECOND_MAX;
+}
+
 static void access_log_finished(rpc_interceptor *self, rpc_call *call, wm_code code,
                                 int64_t duration_us)
 {
@@ -33,7 +54,7 @@ static void access_log_finished(rpc_interceptor *self, rpc_call *call, wm_code c
     char id[17];
 
     (void)self;
-    if (!wm_log_enabled(level))
+    if (!wm_log_enabled(level) || (level < WM_LOG_ERROR && !line_may_be_written()))
         return;
     subject = subject_of != NULL ? subject_of(call) : NULL;
     snprintf(id, sizeof(id), "%016" PRIx64, rpc_id(call));

@@ -6,7 +6,12 @@
  * Answered calls are logged at debug level when they are health checks or reflection, else
  * at info; those that end with INTERNAL, UNKNOWN or DATA_LOSS at error.
  *
- * Threads: the interceptor runs on whichever thread a call ends on and keeps no state.
+ * A busy server would write megabytes a second that nobody reads, so at most
+ * OBS_CALLS_PER_SECOND_MAX lines a second are written below error level; what was left out is
+ * counted in a line "calls not logged".
+ *
+ * Threads: the interceptor runs on whichever thread a call ends on; its only state is
+ *          the count of this second's lines.
  */
 #ifndef WAYMARK_SERVER_OBS_ACCESS_LOG_H
 #define WAYMARK_SERVER_OBS_ACCESS_LOG_H
@@ -16,6 +21,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+enum { OBS_CALLS_PER_SECOND_MAX = 500 };
 
 /* Put it first in the chain: it lets every call pass. Static. */
 rpc_interceptor *obs_access_log(void);
