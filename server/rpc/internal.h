@@ -39,6 +39,7 @@ enum {
     RPC_FREE_CALLS_MAX = 512, /* recycled calls kept per lane */
     RPC_CHECK_MS = 400,       /* between two looks at each open stream */
     RPC_END_WAIT_MS = 1000,   /* how long a status waits behind a message that does not leave */
+    RPC_TRIM_CALLS = 1000,    /* after a peak of so many calls memory is given back */
     RPC_STOP_WAIT_MS = 30000, /* how long drain waits for handlers that were cancelled */
     RPC_REPLY_METADATA_MAX = 8
 };
@@ -83,7 +84,10 @@ typedef struct rpc_queue {
     rpc_stream *streams;
     uv_timer_t check_timer;
     uv_sem_t timer_closed;
-    bool stopping; /* the loop's: streams are being ended */
+    bool stopping;     /* the loop's: streams are being ended */
+    size_t calls_peak; /* the loop's: most calls seen since memory was given back */
+    lane_job trim_job;
+    bool is_trimming, is_timer_closed;
 } rpc_queue;
 
 typedef struct rpc_tls rpc_tls;

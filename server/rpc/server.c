@@ -6,6 +6,7 @@
  * way goes through the same stop.
  */
 #include <assert.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,9 +186,44 @@ static wm_code port_add(rpc_server *server, const rpc_listener *listener, wm_err
 
 /* ---- lanes ---- */
 
+static void trim_run(lane_job *job)
+{
+    (void)job;
+    malloc_trim(0);
+}
+
+static void trim_done(lane_job *job)
+{
+    rpc_queue *queue = wm_container_of(job, rpc_queue, trim_job);
+
+    queue->is_trimming = false;
+    if (queue->is_timer_closed)
+        uv_sem_post(&queue->timer_closed);
+}
+
+/* The core takes over 10 KB for each call. When thousands of streams have gone, the allocator
+ * keeps all of it, in pieces; it is told to give it back. */
+static void queue_trim(rpc_queue *queue)
+{
+    size_t calls = atomic_load_explicit(&queue->calls, memory_order_relaxed);
+
+    if (calls > queue->calls_peak)
+        queue->calls_peak = calls;
+    if (queue->is_trimming || queue->calls_peak < RPC_TRIM_CALLS || calls > queue->calls_peak / 4)
+        return;
+    queue->calls_peak = calls;
+    queue->is_trimming = true;
+    queue->trim_job.run = trim_run;
+    queue->trim_job.done = trim_done;
+    lane_work(queue->lane, &queue->trim_job);
+}
+
 static void queue_check(uv_timer_t *timer)
 {
-    rpc_streams_check(timer->data);
+    rpc_queue *queue = timer->data;
+
+    rpc_streams_check(queue);
+    queue_trim(queue);
 }
 
 static void queue_start_timer(void *ctx)
@@ -213,7 +249,10 @@ static wm_code queue_start(rpc_queue *queue, wm_err *err)
 static void queue_timer_closed(uv_handle_t *handle)
 {
     rpc_queue *queue = handle->data;
-    uv_sem_post(&queue->timer_closed);
+
+    queue->is_timer_closed = true;
+    if (!queue->is_trimming)
+        uv_sem_post(&queue->timer_closed);
 }
 
 static void queue_stop_timer(void *ctx)

@@ -18,7 +18,7 @@
 enum { TLS_FILE_SIZE_MAX = 1024 * 1024, TLS_FILES = 3 };
 
 struct rpc_tls {
-    uv_mutex_t mutex; /* handshakes run on all queue threads */
+    uv_mutex_t mutex;       /* handshakes run on all queue threads */
     rpc_tls *next;          /* all of a server */
     char *files[TLS_FILES]; /* certificate, key, client CA or NULL */
     struct timespec read_at[TLS_FILES];
