@@ -62,9 +62,14 @@ int cli_refused(const cli *cli, const waymark_status *status)
     }
     fprintf(stderr, "waymark: %s%s%s: %s\n", waymark_code_name(status->code),
             *status->reason ? " " : "", status->reason, status->message);
-    for (size_t i = 0; i < status->n_violations; i++)
-        fprintf(stderr, "  %s: %s\n", status->violations[i].field,
-                status->violations[i].description);
+    for (size_t i = 0; i < status->n_violations; i++) {
+        const waymark_violation *violation = &status->violations[i];
+
+        /* The message of a single violation says all of it already. */
+        if (strstr(status->message, violation->field) == NULL ||
+            strstr(status->message, violation->description) == NULL)
+            fprintf(stderr, "  %s: %s\n", violation->field, violation->description);
+    }
     if (status->code == WAYMARK_UNAVAILABLE && !*status->reason)
         fprintf(stderr, "Is the server running, and is --address right?\n");
     return CLI_REFUSED;

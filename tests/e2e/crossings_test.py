@@ -23,8 +23,9 @@ def synthetic(directory, entities=60, fixes=200, fences=30, seed=7):
     for n in range(fences):
         lon, lat, size = rng.uniform(5, 9), rng.uniform(45, 48), rng.uniform(0.2, 0.9)
         ring = []
-        for corner in range(rng.randint(5, 12)):
-            angle = 2 * math.pi * corner / 12
+        corners = rng.randint(5, 12)
+        for corner in range(corners):
+            angle = 2 * math.pi * corner / corners
             reach = size * rng.uniform(0.4, 1)
             ring.append([round(lon + reach * math.cos(angle), 9), round(lat + reach * math.sin(angle), 9)])
         ring.append(ring[0])
