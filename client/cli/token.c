@@ -12,7 +12,7 @@
 #include "client/cli/args.h"
 #include "client/cli/cli.h"
 
-#define TOKEN_ISSUER_DEFAULT "http://127.0.0.1:7655"
+#define TOKEN_ISSUER_DEFAULT "http://127.0.0.1:8654"
 
 enum { TOKEN_ANSWER_MAX = 64 * 1024, TOKEN_TIMEOUT_S = 20, TOKEN_PATH_SIZE = 4096 };
 

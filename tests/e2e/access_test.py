@@ -70,7 +70,7 @@ class Access(unittest.TestCase):
         self.unauthenticated("not-a-jwt", "TOKEN_MALFORMED")
 
     def test_wrong_audience(self):
-        self.unauthenticated(self.server.token("alice", "operator", "--audience", "another"), "TOKEN_AUDIENCE")
+        self.unauthenticated(self.server.token("alice", "operator", "--aud", "another"), "TOKEN_AUDIENCE")
 
     def test_expired(self):
         token = self.server.token("alice", "operator", "--expires", "1s")

@@ -58,8 +58,7 @@ class Hostile(unittest.TestCase):
         self.assertEqual((caught.exception.code(), reason(caught.exception)), (code, why))
 
     def test_nested_ten_thousand_deep(self):
-        payload = field(2, nested_value(10_000))
-        request = field(3, payload)  # SearchWithin.polygon
+        request = field(3, nested_value(10_000))  # SearchWithin.polygon
         self.raw(
             "/waymark.geo.v1.TrackService/SearchWithin", request, grpc.StatusCode.INVALID_ARGUMENT, "WIRE_TOO_DEEP"
         )
