@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -77,6 +78,12 @@ void EchoDone(void *ctx, const waymark_status *status, const EchoResponse *respo
     if (response != nullptr)
         outcome->number = response->number;
     outcome->End(status);
+}
+
+// For callbacks that several threads run.
+void CountDone(void *ctx, const waymark_status *status, const EchoResponse *)
+{
+    static_cast<Outcome *>(ctx)->End(status);
 }
 
 class ClientTest : public testing::Test {
@@ -270,6 +277,42 @@ TEST_F(ClientTest, FreeCancelsAndWaits)
     client_ = nullptr;
     EXPECT_EQ(outcome.ended, 50); // all of them, and none later
     EXPECT_EQ(outcome.code, WAYMARK_CANCELLED);
+}
+
+TEST_F(ClientTest, SeveralThreadsRunCallbacks)
+{
+    waymark_client_options options = {};
+    options.address = address_.c_str();
+    options.threads = 3;
+    waymark_client *client = waymark_client_new(&options, nullptr);
+    ASSERT_NE(client, nullptr);
+
+    std::vector<std::unique_ptr<Outcome>> outcomes;
+    std::vector<std::thread> callers;
+    for (int t = 0; t < 4; t++) {
+        outcomes.push_back(std::make_unique<Outcome>());
+        callers.emplace_back([client, outcome = outcomes.back().get()] {
+            for (int i = 0; i < 300; i++) {
+                EchoRequest request = MakeEcho(i);
+                waymark_testing_v1_echo_service_echo(client, &request, nullptr, CountDone, outcome);
+            }
+            for (int i = 0; i < 50; i++) {
+                EchoRequest request = MakeEcho(i);
+                waymark_reply *reply;
+                const EchoResponse *response =
+                    waymark_testing_v1_echo_service_echo_sync(client, &request, nullptr, &reply);
+                EXPECT_TRUE(response != nullptr && response->number == i);
+                waymark_reply_free(reply);
+            }
+        });
+    }
+    for (auto &caller : callers)
+        caller.join();
+    for (auto &outcome : outcomes)
+        outcome->Wait(300);
+    waymark_client_free(client);
+    for (auto &outcome : outcomes)
+        EXPECT_EQ(outcome->ok, 300);
 }
 
 // A callback may start the next call.

@@ -223,10 +223,9 @@ static void must(wm_code code, const wm_err *err)
     abort();
 }
 
-echo_server *echo_server_start(const char *address)
+static echo_server *start(const rpc_listener *listener)
 {
     echo_server *server = calloc(1, sizeof(*server));
-    rpc_listener listener = {.address = address};
     rpc_service service = waymark_testing_v1_echo_service_bind(&handlers, server->storage, NULL);
     wm_err err;
 
@@ -235,7 +234,7 @@ echo_server *echo_server_start(const char *address)
     rpc_config config = {
         .lanes = &server->lane,
         .n_lanes = 1,
-        .listeners = &listener,
+        .listeners = listener,
         .n_listeners = 1,
         .services = &service,
         .n_services = 1,
@@ -244,6 +243,24 @@ echo_server *echo_server_start(const char *address)
     must(rpc_server_start(&config, &server->server, &err), &err);
     rpc_server_set_serving(server->server, true);
     return server;
+}
+
+echo_server *echo_server_start(const char *address)
+{
+    rpc_listener listener = {.address = address};
+
+    return start(&listener);
+}
+
+echo_server *echo_server_start_tls(const char *address, const char *cert_file, const char *key_file,
+                                   const char *client_ca_file)
+{
+    rpc_listener listener = {.address = address,
+                             .cert_file = cert_file,
+                             .key_file = key_file,
+                             .client_ca_file = client_ca_file};
+
+    return start(&listener);
 }
 
 int echo_server_port(const echo_server *server)

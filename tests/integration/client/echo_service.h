@@ -16,6 +16,9 @@ typedef struct echo_server echo_server;
 
 /* Listens on an address as in rpc_listener, with one lane; aborts when it cannot. */
 echo_server *echo_server_start(const char *address);
+/* By TLS; a client_ca_file asks for client certificates. */
+echo_server *echo_server_start_tls(const char *address, const char *cert_file, const char *key_file,
+                                   const char *client_ca_file);
 int echo_server_port(const echo_server *server);
 /* Cancels what is in flight at once. */
 void echo_server_stop(echo_server *server);
