@@ -81,6 +81,15 @@ static wm_code keys_add(token_keys *keys, const wm_json *json, wm_err *err)
     return WM_OK;
 }
 
+/* A secret among public keys was published by mistake: whoever made the set cannot be trusted
+ * with the rest of it either. */
+static bool is_shared_secret(const wm_json *json)
+{
+    const wm_json *kty = json->kind == WM_JSON_OBJECT ? wm_json_find(json, "kty") : NULL;
+
+    return kty && kty->kind == WM_JSON_STRING && strcmp(kty->text, "oct") == 0;
+}
+
 static wm_code keys_read(token_keys *keys, const char *text, size_t len, wm_err *err)
 {
     wm_json *json;
@@ -94,9 +103,12 @@ static wm_code keys_read(token_keys *keys, const char *text, size_t len, wm_err 
     if (list->kind != WM_JSON_ARRAY || list->len > TOKEN_KEYS_MAX)
         return wm_fail(err, WM_INVALID, "FIELD_INVALID", "keys is not a list of at most %d keys",
                        TOKEN_KEYS_MAX);
-    for (const wm_json *item = list->first; item; item = item->next)
+    for (const wm_json *item = list->first; item; item = item->next) {
+        if (is_shared_secret(item))
+            return wm_fail(err, WM_INVALID, "FIELD_INVALID", "the key set holds a shared secret");
         if (keys_add(keys, item, err) == WM_EXISTS)
             return WM_INVALID;
+    }
     if (keys->n == 0)
         return wm_fail(err, WM_INVALID, "FIELD_INVALID",
                        "none of %zu keys can verify signatures", list->len);
