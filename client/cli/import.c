@@ -29,6 +29,7 @@
 #include "client/cli/import_state.h"
 #include "client/cli/progress.h"
 #include "client/cli/track_file.h"
+#include "client/cli/watchdog.h"
 
 enum {
     IMPORT_WINDOW_MAX = 64,
@@ -65,6 +66,7 @@ typedef struct import_job {
     int64_t saved_us, progress_us; /* when the state was saved; when the last answer came */
     int64_t stored, duplicates, late, crossings, breaks;
     progress progress;
+    watchdog dog; /* of the open stream */
 } import_job;
 
 /* ---- the file ---- */
@@ -288,7 +290,10 @@ static import_step import_exchange(import_job *job, waymark_stream *stream)
         if (job->n_sent == 0)
             return IMPORT_GO_ON;
         answer = waymark_geo_v1_track_service_stream_positions_read_sync(stream);
-        step = answer != NULL ? import_answered(job, answer) : IMPORT_BROKEN;
+        if (answer == NULL)
+            return IMPORT_BROKEN;
+        watchdog_heard(&job->dog);
+        step = import_answered(job, answer);
     }
     return step;
 }
@@ -316,10 +321,12 @@ static import_step import_stream(import_job *job, int64_t *wait_ms)
     job->at_end = false;
     *wait_ms = 0;
     stream = waymark_geo_v1_track_service_stream_positions_open(job->cli->client, NULL, NULL, NULL);
+    watchdog_start(&job->dog, stream, job->retry_for_s);
     step = import_exchange(job, stream);
     if (step == IMPORT_REFUSED)
         waymark_stream_cancel(stream);
     status = import_end(stream);
+    watchdog_stop(&job->dog);
     if (step == IMPORT_BROKEN && status != NULL && status->code != WAYMARK_OK) {
         *wait_ms = status->retry_delay_ms;
         if (!import_may_retry((int)status->code)) {

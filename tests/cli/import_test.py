@@ -186,6 +186,16 @@ class Import(unittest.TestCase):
         self.assertLess(time.monotonic() - started, 20)
         self.assertIn("0 of 10 rows", done.stderr)
 
+    def test_does_not_wait_for_ever_for_a_server_that_says_nothing(self):
+        silent = threading.Event()
+        self.addCleanup(silent.set)
+        tracks = Tracks(lambda message: silent.wait(30) and None)
+        started = time.monotonic()
+        done = self.load(self.serve(tracks), self.write(self.rows(10)), "--retry-for", "2")
+        self.assertEqual(done.returncode, 1)
+        self.assertLess(time.monotonic() - started, 15)
+        self.assertIn("0 of 10 rows", done.stderr)
+
     def test_waits_for_a_server_that_comes_back(self):
         tracks = Tracks()
         rows = self.rows(2000)
