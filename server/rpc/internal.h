@@ -39,7 +39,9 @@ enum {
     RPC_FREE_CALLS_MAX = 512, /* recycled calls kept per lane */
     RPC_CHECK_MS = 400,       /* between two looks at each open stream */
     RPC_END_WAIT_MS = 1000,   /* how long a status waits behind a message that does not leave */
-    RPC_TRIM_CALLS = 1000,    /* after a peak of so many calls memory is given back */
+    RPC_TRIM_CALLS = 1000,    /* after a peak of so many calls memory is given back, */
+    RPC_TRIM_FIRST_MS = 2000, /* soon, */
+    RPC_TRIM_LAST_MS = 20000, /* and once more, since the core frees in its own time */
     RPC_STOP_WAIT_MS = 30000, /* how long drain waits for handlers that were cancelled */
     RPC_REPLY_METADATA_MAX = 8
 };
@@ -87,6 +89,7 @@ typedef struct rpc_queue {
     bool stopping;     /* the loop's: streams are being ended */
     size_t calls_peak; /* the loop's: most calls seen since memory was given back */
     lane_job trim_job;
+    unsigned trim_ticks; /* looks of the timer since the peak was left; 0: no peak */
     bool is_trimming, is_timer_closed;
 } rpc_queue;
 

@@ -201,6 +201,16 @@ static void trim_done(lane_job *job)
         uv_sem_post(&queue->timer_closed);
 }
 
+static void trim_start(rpc_queue *queue)
+{
+    if (queue->is_trimming)
+        return;
+    queue->is_trimming = true;
+    queue->trim_job.run = trim_run;
+    queue->trim_job.done = trim_done;
+    lane_work(queue->lane, &queue->trim_job);
+}
+
 /* The core takes over 10 KB for each call. When thousands of streams have gone, the allocator
  * keeps all of it, in pieces; it is told to give it back. */
 static void queue_trim(rpc_queue *queue)
@@ -209,13 +219,19 @@ static void queue_trim(rpc_queue *queue)
 
     if (calls > queue->calls_peak)
         queue->calls_peak = calls;
-    if (queue->is_trimming || queue->calls_peak < RPC_TRIM_CALLS || calls > queue->calls_peak / 4)
+    if (queue->calls_peak >= RPC_TRIM_CALLS && calls < queue->calls_peak / 4) {
+        queue->calls_peak = calls;
+        queue->trim_ticks = 1;
+    }
+    if (queue->trim_ticks == 0)
         return;
-    queue->calls_peak = calls;
-    queue->is_trimming = true;
-    queue->trim_job.run = trim_run;
-    queue->trim_job.done = trim_done;
-    lane_work(queue->lane, &queue->trim_job);
+    queue->trim_ticks++;
+    if (queue->trim_ticks == RPC_TRIM_FIRST_MS / RPC_CHECK_MS)
+        trim_start(queue);
+    if (queue->trim_ticks >= RPC_TRIM_LAST_MS / RPC_CHECK_MS) {
+        trim_start(queue);
+        queue->trim_ticks = 0;
+    }
 }
 
 static void queue_check(uv_timer_t *timer)

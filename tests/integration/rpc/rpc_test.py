@@ -521,7 +521,7 @@ class ManyStreams(Case):
         wait_for(lambda: self.server.unary("Loop", "alive") == "alive")
         # And the memory comes back (sanitizers have allocators of their own).
         if self.server.ports["memory_factor"] == 1:
-            wait_for(lambda: self.server.rss_kb() - rss < 60 * 1024, seconds=30)
+            wait_for(lambda: self.server.rss_kb() - rss < 60 * 1024, seconds=60)
 
 
 class TooManyCalls(Case):
