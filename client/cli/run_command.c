@@ -15,7 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { RUN_TICK_MS = 250, RUN_KILL_AFTER_TICKS = 20 };
+#include "base/clock.h"
+
+enum { RUN_TICK_MS = 250, RUN_KILL_AFTER_US = 5000000, RUN_LEAVE_AFTER_US = 7000000 };
 
 typedef struct run_pipes {
     int in[2], out[2], err[2]; /* read end, write end; -1 when closed */
@@ -129,11 +131,27 @@ static void run_write(int *fd, const char **at, size_t *left)
         run_close(fd);
 }
 
+/* Asks the whole group to end, and then makes it. False when even that has not closed the pipes:
+ * something that left the group has them, and is left behind. */
+static bool run_cancel(run_command *run, pid_t pid, int64_t *since_us)
+{
+    int64_t now_us = wm_monotonic_us();
+
+    if (!run->was_cancelled) {
+        run->was_cancelled = true;
+        *since_us = now_us;
+        kill(-pid, SIGTERM);
+    } else if (now_us - *since_us > RUN_KILL_AFTER_US) {
+        kill(-pid, SIGKILL);
+    }
+    return now_us - *since_us < RUN_LEAVE_AFTER_US;
+}
+
 static void run_serve(run_command *run, run_pipes *pipes, pid_t pid)
 {
     const char *at = run->input;
     size_t left = run->input_size;
-    int ticks = 0;
+    int64_t cancelled_us = 0;
 
     fcntl(pipes->in[1], F_SETFL, O_NONBLOCK);
     while (pipes->out[0] >= 0 || pipes->err[0] >= 0) {
@@ -148,10 +166,9 @@ static void run_serve(run_command *run, run_pipes *pipes, pid_t pid)
             run_read(&pipes->out[0], &run->output, false);
         if (fds[2].revents != 0)
             run_read(&pipes->err[0], &run->errors, true);
-        if (run->was_cancelled || (run->cancelled != NULL && run->cancelled(run->ctx))) {
-            run->was_cancelled = true;
-            kill(-pid, ticks++ < RUN_KILL_AFTER_TICKS ? SIGTERM : SIGKILL);
-        }
+        if ((run->was_cancelled || (run->cancelled != NULL && run->cancelled(run->ctx))) &&
+            !run_cancel(run, pid, &cancelled_us))
+            return;
     }
 }
 
