@@ -117,6 +117,7 @@ static void call_final_done(rpc_event *event, bool ok);
 rpc_call *rpc_call_take(rpc_queue *queue, const rpc_binding *binding, grpc_call *core)
 {
     rpc_call *call = call_alloc(queue);
+    size_t n_calls;
 
     memset(call, 0, offsetof(rpc_call, arena));
     call->core = core;
@@ -130,7 +131,9 @@ rpc_call *rpc_call_take(rpc_queue *queue, const rpc_binding *binding, grpc_call 
     call->on_first_read.run = call_first_read;
     call->on_closed.run = call_closed;
     call->on_final.run = call_final_done;
-    atomic_fetch_add_explicit(&queue->calls, 1, memory_order_relaxed);
+    n_calls = atomic_fetch_add_explicit(&queue->calls, 1, memory_order_relaxed) + 1;
+    if (n_calls > atomic_load_explicit(&queue->calls_peak, memory_order_relaxed))
+        atomic_store_explicit(&queue->calls_peak, n_calls, memory_order_relaxed);
     return call;
 }
 

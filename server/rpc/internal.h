@@ -80,14 +80,14 @@ typedef struct rpc_queue {
     rpc_call *free_calls;
     size_t n_free_calls;
     _Atomic(rpc_call *) returned;
-    atomic_size_t calls; /* in flight */
+    atomic_size_t calls;      /* in flight */
+    atomic_size_t calls_peak; /* most of them since memory was given back */
     uint64_t next_id;
     /* The loop's: open streams and the timer that looks at them. */
     rpc_stream *streams;
     uv_timer_t check_timer;
     uv_sem_t timer_closed;
-    bool stopping;     /* the loop's: streams are being ended */
-    size_t calls_peak; /* the loop's: most calls seen since memory was given back */
+    bool stopping; /* the loop's: streams are being ended */
     lane_job trim_job;
     unsigned trim_ticks; /* looks of the timer since the peak was left; 0: no peak */
     bool is_trimming, is_timer_closed;

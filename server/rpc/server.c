@@ -216,11 +216,10 @@ static void trim_start(rpc_queue *queue)
 static void queue_trim(rpc_queue *queue)
 {
     size_t calls = atomic_load_explicit(&queue->calls, memory_order_relaxed);
+    size_t peak = atomic_load_explicit(&queue->calls_peak, memory_order_relaxed);
 
-    if (calls > queue->calls_peak)
-        queue->calls_peak = calls;
-    if (queue->calls_peak >= RPC_TRIM_CALLS && calls < queue->calls_peak / 4) {
-        queue->calls_peak = calls;
+    if (peak >= RPC_TRIM_CALLS && calls < peak / 4) {
+        atomic_store_explicit(&queue->calls_peak, calls, memory_order_relaxed);
         queue->trim_ticks = 1;
     }
     if (queue->trim_ticks == 0)
