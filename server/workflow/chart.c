@@ -156,7 +156,7 @@ static size_t count_states(compiler *c, proto_state *const *states, size_t n, in
 {
     size_t total = n;
 
-    if (depth > CHART_DEPTH_MAX) {
+    if (n > 0 && depth > CHART_DEPTH_MAX) {
         COMPLAIN_AT(c, "CHART_INVALID", "chart.states", "states are nested deeper than %d",
                     CHART_DEPTH_MAX);
         c->too_big = true;
