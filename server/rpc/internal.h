@@ -214,19 +214,23 @@ void rpc_queue_main(void *queue);
 rpc_call *rpc_call_take(rpc_queue *queue, const rpc_binding *binding, grpc_call *core);
 void rpc_call_begin(rpc_call *call); /* queue thread: runs the intake */
 void rpc_call_free_all(rpc_queue *queue);
-/* Starts the batch that ends the call. */
-void rpc_call_final(rpc_call *call);
 /* At home, when nothing of the core refers to the call any more. */
 void rpc_call_over(rpc_call *call);
-/* Fixes who ends the call; false (and an assertion) when somebody has already. */
-bool rpc_call_claim(rpc_call *call);
 /* Sends cancelled() on its way, once. */
 void rpc_call_cancel(rpc_call *call);
-wm_code rpc_call_decode(rpc_call *call, wm_arena *arena, grpc_byte_buffer *bytes,
-                        ProtobufCMessage **message, wm_err *err);
+
+/* ---- message.c ---- */
+WM_MUST_USE wm_code rpc_call_decode(rpc_call *call, wm_arena *arena, grpc_byte_buffer *bytes,
+                                    ProtobufCMessage **message, wm_err *err);
 /* NULL, with err, when it is too big. */
 grpc_byte_buffer *rpc_call_pack(rpc_call *call, const ProtobufCMessage *message, wm_err *err);
+
+/* ---- answer.c ---- */
+/* Fixes who ends the call; false (and an assertion) when somebody has already. */
+bool rpc_call_claim(rpc_call *call);
 void rpc_call_set_status(rpc_call *call, const wm_err *err);
+/* Starts the batch that ends the call. */
+void rpc_call_final(rpc_call *call);
 
 /* ---- stream.c ---- */
 rpc_stream *rpc_stream_new(rpc_call *call);
