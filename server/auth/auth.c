@@ -102,8 +102,8 @@ static void prefetch_all(auth *auth)
         prefetch *prefetch = calloc(1, sizeof(*prefetch));
         if (!prefetch)
             abort();
-        prefetch->job = (lane_job){
-            .lane = auth->lanes[0], .run = prefetch_run, .done = prefetch_done};
+        prefetch->job =
+            (lane_job){.lane = auth->lanes[0], .run = prefetch_run, .done = prefetch_done};
         prefetch->msg.run = prefetch_begin;
         prefetch->auth = auth;
         prefetch->issuer = i;

@@ -23,8 +23,8 @@ extern "C" {
 
 typedef struct auth auth;
 
-WM_MUST_USE wm_code auth_new(const auth_config *config, lane **lanes, size_t n_lanes, event_hub *hub, auth **made,
-                             wm_err *err);
+WM_MUST_USE wm_code auth_new(const auth_config *config, lane **lanes, size_t n_lanes,
+                             event_hub *hub, auth **made, wm_err *err);
 void auth_free(auth *auth);
 /* The interceptor, owned by `auth`. */
 rpc_interceptor *auth_interceptor(auth *auth);

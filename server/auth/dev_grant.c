@@ -101,8 +101,11 @@ wm_code auth_dev_grant(void *ctx, const char *namespace_name, const char *princi
     op->auth = auth;
     op->lane = auth->lanes[0];
     op->namespace_name = namespace_name;
-    op->grant = (grant_row){.id = wm_uuid_new(), .kind = MEMBER_PRINCIPAL, .member = principal,
-                            .role = ffs((int)role), .creator = "waymarkd dev"};
+    op->grant = (grant_row){.id = wm_uuid_new(),
+                            .kind = MEMBER_PRINCIPAL,
+                            .member = principal,
+                            .role = ffs((int)role),
+                            .creator = "waymarkd dev"};
     op->msg.run = dev_begin;
     lane_post(op->lane, &op->msg);
 

@@ -35,7 +35,7 @@ static void refuse(rpc_call *call, wm_code code, const char *reason, const char 
 /* One token being verified. */
 typedef struct verify {
     lane_job job;
-    lane_msg msg;        /* to the loop: first to begin, then to go on after being parked */
+    lane_msg msg; /* to the loop: first to begin, then to go on after being parked */
     token_waiter waiter;
     auth *auth;
     rpc_call *call;
@@ -179,7 +179,8 @@ static const char *text_field(const ProtobufCMessage *message, const char *name)
     const ProtobufCFieldDescriptor *field =
         protobuf_c_message_descriptor_get_field_by_name(message->descriptor, name);
 
-    if (!field || field->type != PROTOBUF_C_TYPE_STRING || field->label == PROTOBUF_C_LABEL_REPEATED)
+    if (!field || field->type != PROTOBUF_C_TYPE_STRING ||
+        field->label == PROTOBUF_C_LABEL_REPEATED)
         return NULL;
     return *(char *const *)(const void *)((const char *)message + field->offset);
 }
@@ -400,12 +401,14 @@ static void on_checked(rpc_interceptor *self, rpc_call *call)
     if (row->rule == PERMISSION_ANY_TOKEN)
         return;
     switch (grants_watch(auth->grants, rpc_lane(call), who, rpc_namespace_name(call), &view)) {
-    case GRANTS_NOT_NOW: return;
+    case GRANTS_NOT_NOW:
+        return;
     case GRANTS_TOO_OLD:
         end_stream(call, WM_UNAVAILABLE, "STORE_UNAVAILABLE",
                    "the stream's permission could not be checked for a minute");
         return;
-    case GRANTS_KNOWN: break;
+    case GRANTS_KNOWN:
+        break;
     }
     if (!(roles_of(who, &view) & row->permission->roles))
         end_stream(call, WM_DENIED, "ACCESS_ENDED", "the grant that allowed the stream is gone");

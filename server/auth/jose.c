@@ -246,14 +246,15 @@ static size_t bits_of(const uint8_t *number, size_t size)
 {
     size_t bits = size * 8;
 
-    for (uint8_t top = size > 0 ? number[0] : 0; bits > 0 && !(top & 0x80); top = (uint8_t)(top << 1))
+    for (uint8_t top = size > 0 ? number[0] : 0; bits > 0 && !(top & 0x80);
+         top = (uint8_t)(top << 1))
         bits--;
     return bits;
 }
 
 /* A member of base64url bytes. */
-static bool member_bytes(wm_arena *arena, const wm_json *json, const char *name,
-                         const char **text, const uint8_t **bytes, size_t *size)
+static bool member_bytes(wm_arena *arena, const wm_json *json, const char *name, const char **text,
+                         const uint8_t **bytes, size_t *size)
 {
     const wm_json *member = wm_json_find(json, name);
 
@@ -289,7 +290,8 @@ static wm_code rsa_read(wm_arena *arena, const wm_json *json, jose_jwk *jwk, wm_
     if (e_size == 0 || e_size > 8 || !(e[e_size - 1] & 1) || (e_size == 1 && e[0] == 1))
         return bad_key(err, "its exponent is even, too small or too long");
     jwk->size = n_size;
-    jwk->text = wm_arena_printf(arena, "{\"kty\":\"RSA\",\"n\":\"%s\",\"e\":\"%s\"}", n_text, e_text);
+    jwk->text =
+        wm_arena_printf(arena, "{\"kty\":\"RSA\",\"n\":\"%s\",\"e\":\"%s\"}", n_text, e_text);
     return WM_OK;
 }
 

@@ -65,8 +65,7 @@ typedef struct jose_jwk {
 
 /* Reads a public key meant for verifying signatures. Refuses weak ones (short, even or
  * tiny exponent, ROCA) and those meant for something else (`use`, `key_ops`). */
-WM_MUST_USE wm_code jose_jwk_read(wm_arena *arena, const wm_json *json, jose_jwk *jwk,
-                                  wm_err *err);
+WM_MUST_USE wm_code jose_jwk_read(wm_arena *arena, const wm_json *json, jose_jwk *jwk, wm_err *err);
 
 /* May this key verify a signature of this algorithm? */
 bool jose_jwk_fits(const jose_jwk *jwk, const jose_alg *alg);

@@ -25,20 +25,29 @@ enum {
 };
 
 static const permission PERMISSIONS[] = {
-    [AUTH_MANAGE] = {"auth.manage", AUTH_ADMIN},      /* grants */
-    [CHART_WRITE] = {"chart.write", WRITERS},         /* put charts */
-    [FENCE_WRITE] = {"fence.write", WRITERS},         /* create, change, delete fences */
-    [GEO_READ] = {"geo.read", READERS},               /* positions, tracks, fences, crossings */
-    [GEO_WRITE] = {"geo.write", WRITERS},             /* report positions */
-    [TASK_WORK] = {"task.work", WORKERS},             /* take, complete, fail tasks */
-    [WORKFLOW_READ] = {"workflow.read", READERS},     /* charts, instances, histories */
-    [WORKFLOW_WRITE] = {"workflow.write", WRITERS},   /* start instances, send events */
+    [AUTH_MANAGE] = {"auth.manage", AUTH_ADMIN},    /* grants */
+    [CHART_WRITE] = {"chart.write", WRITERS},       /* put charts */
+    [FENCE_WRITE] = {"fence.write", WRITERS},       /* create, change, delete fences */
+    [GEO_READ] = {"geo.read", READERS},             /* positions, tracks, fences, crossings */
+    [GEO_WRITE] = {"geo.write", WRITERS},           /* report positions */
+    [TASK_WORK] = {"task.work", WORKERS},           /* take, complete, fail tasks */
+    [WORKFLOW_READ] = {"workflow.read", READERS},   /* charts, instances, histories */
+    [WORKFLOW_WRITE] = {"workflow.write", WRITERS}, /* start instances, send events */
 };
 
 /* MAKES: as NEEDS, and a configured admin's call also makes the namespace. */
-#define NEEDS(path, permission) {path, PERMISSION_OF_ROLE, &PERMISSIONS[permission], false}
-#define MAKES(path, permission) {path, PERMISSION_OF_ROLE, &PERMISSIONS[permission], true}
-#define OPEN(path) {path, PERMISSION_NO_TOKEN, NULL, false}
+#define NEEDS(path, permission)                                   \
+    {                                                             \
+        path, PERMISSION_OF_ROLE, &PERMISSIONS[permission], false \
+    }
+#define MAKES(path, permission)                                  \
+    {                                                            \
+        path, PERMISSION_OF_ROLE, &PERMISSIONS[permission], true \
+    }
+#define OPEN(path)                             \
+    {                                          \
+        path, PERMISSION_NO_TOKEN, NULL, false \
+    }
 
 static const permission_row ROWS[] = {
     OPEN("/grpc.health.v1.Health/Check"),
@@ -118,7 +127,10 @@ void auth_roles_describe(unsigned roles, char *text, size_t size)
         if (!(roles & 1u << i))
             continue;
         roles &= ~(1u << i);
-        int n = snprintf(text + used, size - used, "%s%s", used == 0 ? "" : roles ? ", " : " or ",
+        int n = snprintf(text + used, size - used, "%s%s",
+                         used == 0 ? ""
+                         : roles   ? ", "
+                                   : " or ",
                          auth_role_name(i));
         used += n > 0 && (size_t)n < size - used ? (size_t)n : 0;
     }

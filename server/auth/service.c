@@ -231,7 +231,8 @@ static void grant_called(rpc_call *call, const Waymark__Auth__V1__GrantRequest *
         code = member_read(op->auth, call, rpc_arena(call), "group", request->group,
                            &op->grant.member, &err);
         break;
-    default: code = wm_fail_field(&err, "principal", "FIELD_REQUIRED", "principal or group is required");
+    default:
+        code = wm_fail_field(&err, "principal", "FIELD_REQUIRED", "principal or group is required");
     }
     if (code == WM_OK)
         code = role_read(request->role, true, &err);
@@ -300,8 +301,8 @@ static void revoke_ready(store_tx *tx, wm_code code)
         rpc_fail(op->call, &tx->err);
         return;
     }
-    op->result = auth_store_delete_grant(tx, rpc_arena(op->call), rpc_namespace(op->call),
-                                         &op->grant.id);
+    op->result =
+        auth_store_delete_grant(tx, rpc_arena(op->call), rpc_namespace(op->call), &op->grant.id);
     store_tx_step(tx, revoke_deleted);
 }
 
@@ -336,9 +337,9 @@ enum { BINDING_HEX = 8, PAGE_TOKEN_LEN = WM_UUID_TEXT_SIZE - 1 + 1 + BINDING_HEX
 static void filter_binding(rpc_call *call, const grant_filter *filter, char hex[BINDING_HEX + 1])
 {
     uint8_t digest[PRINCIPAL_DIGEST_SIZE];
-    const char *text = wm_arena_printf(rpc_arena(call), "%d %d %d %s", rpc_namespace(call),
-                                       filter->role, (int)filter->kind,
-                                       filter->member ? filter->member : "");
+    const char *text =
+        wm_arena_printf(rpc_arena(call), "%d %d %d %s", rpc_namespace(call), filter->role,
+                        (int)filter->kind, filter->member ? filter->member : "");
 
     principal_sha256(text, strlen(text), digest);
     for (size_t i = 0; i < BINDING_HEX / 2; i++)

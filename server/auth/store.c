@@ -22,8 +22,8 @@ static const store_stmt MAKE_NAMESPACE = {
     "INSERT INTO waymark.namespace (name) VALUES ($1::text) ON CONFLICT (name) DO NOTHING"};
 
 /* $1 name */
-static const store_stmt FIND_NAMESPACE = {
-    "auth_find_namespace", "SELECT id FROM waymark.namespace WHERE name = $1::text"};
+static const store_stmt FIND_NAMESPACE = {"auth_find_namespace",
+                                          "SELECT id FROM waymark.namespace WHERE name = $1::text"};
 
 /* The columns that auth_store_read_grant() reads. */
 #define GRANT_COLUMNS "grant_id, member_kind::int, member, role::int, creator, create_time"

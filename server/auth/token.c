@@ -23,9 +23,9 @@
 #include "server/auth/jose.h"
 
 enum {
-    ARENA_MAX = 1024 * 1024,        /* what reading one token may take */
+    ARENA_MAX = 1024 * 1024, /* what reading one token may take */
     KEYS_ARENA_MAX = 4 * 1024 * 1024,
-    FETCH_TEXT_MAX = 512 * 1024     /* of a discovery document or a key set */
+    FETCH_TEXT_MAX = 512 * 1024 /* of a discovery document or a key set */
 };
 
 /* ---- a set of public keys ---- */
@@ -110,8 +110,8 @@ static wm_code keys_read(token_keys *keys, const char *text, size_t len, wm_err 
             return WM_INVALID;
     }
     if (keys->n == 0)
-        return wm_fail(err, WM_INVALID, "FIELD_INVALID",
-                       "none of %zu keys can verify signatures", list->len);
+        return wm_fail(err, WM_INVALID, "FIELD_INVALID", "none of %zu keys can verify signatures",
+                       list->len);
     return WM_OK;
 }
 
@@ -152,7 +152,8 @@ static const token_key *keys_find(const token_keys *keys, const jose_jws *jws)
 
 static wm_code bad_signature(wm_err *err)
 {
-    return wm_fail(err, WM_UNAUTHENTICATED, "TOKEN_SIGNATURE", "the token's signature does not fit");
+    return wm_fail(err, WM_UNAUTHENTICATED, "TOKEN_SIGNATURE",
+                   "the token's signature does not fit");
 }
 
 static wm_code signature_check(const token_key *key, const char *text, size_t len,
@@ -199,15 +200,15 @@ wm_code token_keys_verify(const token_keys *keys, wm_arena *arena, const char *t
 typedef struct issuer {
     auth_issuer config; /* texts in the verifier's arena */
     pthread_mutex_t lock;
-    token_keys *keys;         /* one reference; NULL before the first fetch */
-    int64_t fetched_us;       /* monotonic, as all below; when `keys` came */
-    int64_t failed_us;        /* the last fetch failed then; 0: it did not */
-    int64_t unknown_us;       /* the last fetch for an unknown key; 0: never */
+    token_keys *keys;   /* one reference; NULL before the first fetch */
+    int64_t fetched_us; /* monotonic, as all below; when `keys` came */
+    int64_t failed_us;  /* the last fetch failed then; 0: it did not */
+    int64_t unknown_us; /* the last fetch for an unknown key; 0: never */
     bool fetching;
     token_waiter *waiters;
-    oauth2_log_t *log;        /* used by the one who is fetching */
+    oauth2_log_t *log; /* used by the one who is fetching */
     oauth2_log_sink_t *sink;
-    char problem[160];        /* liboauth2's last error text during a fetch */
+    char problem[160]; /* liboauth2's last error text during a fetch */
 } issuer;
 
 struct token_verifier {
@@ -328,6 +329,9 @@ static wm_code fetch_json(issuer *issuer, wm_arena *arena, const char *url, char
     issuer->problem[0] = '\0';
     oauth2_http_call_ctx_ssl_verify_set(issuer->log, call, true);
     oauth2_http_call_ctx_timeout_set(issuer->log, call, TOKEN_FETCH_TIMEOUT_S);
+    /* What is on this machine is not behind its proxy; an empty one means none at all. */
+    if (strncmp(url, "http://", 7) == 0)
+        oauth2_http_call_ctx_outgoing_proxy_set(issuer->log, call, "");
     if (issuer->config.ca_file)
         oauth2_http_call_ctx_ca_info_set(issuer->log, call, issuer->config.ca_file);
     bool done = oauth2_http_get(issuer->log, url, NULL, call, &response, &status);
@@ -450,8 +454,8 @@ static token_outcome issuer_keys(issuer *issuer, const jose_jws *jws, token_wait
         *code = fetch_locked(issuer, err);
     }
     if (outcome == TOKEN_DONE) {
-        bool usable = issuer->keys &&
-                      is_within(issuer->fetched_us, wm_monotonic_us(), TOKEN_KEYS_KEEP_S);
+        bool usable =
+            issuer->keys && is_within(issuer->fetched_us, wm_monotonic_us(), TOKEN_KEYS_KEEP_S);
         if (usable) {
             *code = WM_OK;
             *keys = issuer->keys;

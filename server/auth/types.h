@@ -12,9 +12,9 @@ extern "C" {
 /* A verified caller. Immutable, reference counted by the auth module, shared by calls. */
 typedef struct auth_principal {
     const char *issuer;
-    const char *subject;  /* the token's `sub` */
-    const char *id;       /* "issuer#subject"; what grants name */
-    const char *name;     /* for people; may equal subject */
+    const char *subject;   /* the token's `sub` */
+    const char *id;        /* "issuer#subject"; what grants name */
+    const char *name;      /* for people; may equal subject */
     const char *client_id; /* azp or client_id, or "" */
     const char *const *groups;
     size_t n_groups;

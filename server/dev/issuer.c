@@ -77,11 +77,12 @@ static enum MHD_Result answer_discovery(const dev_issuer *issuer, struct MHD_Con
     wm_buf text;
 
     wm_buf_init(&text, TEXT_MAX);
-    wm_buf_printf(&text,
-                  "{\"issuer\":\"%s\",\"jwks_uri\":\"%s/jwks\",\"token_endpoint\":\"%s/token\","
-                  "\"response_types_supported\":[\"token\"],\"subject_types_supported\":[\"public\"],"
-                  "\"id_token_signing_alg_values_supported\":[\"ES256\"]}\n",
-                  issuer->url, issuer->url, issuer->url);
+    wm_buf_printf(
+        &text,
+        "{\"issuer\":\"%s\",\"jwks_uri\":\"%s/jwks\",\"token_endpoint\":\"%s/token\","
+        "\"response_types_supported\":[\"token\"],\"subject_types_supported\":[\"public\"],"
+        "\"id_token_signing_alg_values_supported\":[\"ES256\"]}\n",
+        issuer->url, issuer->url, issuer->url);
     return answer(connection, MHD_HTTP_OK, &text);
 }
 
@@ -112,8 +113,8 @@ wm_code dev_issuer_token(dev_issuer *issuer, const dev_token_request *request, w
 
     wm_uuid_format(&id, jti);
     wm_buf_init(&claims, TEXT_MAX);
-    wm_buf_printf(&claims, "{\"iss\":\"%s\",\"iat\":%lld,\"exp\":%lld", issuer->url, (long long)now_s,
-                  (long long)(now_s + request->expires_in_s));
+    wm_buf_printf(&claims, "{\"iss\":\"%s\",\"iat\":%lld,\"exp\":%lld", issuer->url,
+                  (long long)now_s, (long long)(now_s + request->expires_in_s));
     add_member(&claims, "jti", jti);
     add_member(&claims, "sub", request->subject);
     add_member(&claims, "client_id", "waymark-dev");
@@ -224,7 +225,8 @@ static bool role_of(const char *name, auth_role *role)
     return false;
 }
 
-static wm_code grant_role(dev_issuer *issuer, wm_arena *arena, const token_order *order, wm_err *err)
+static wm_code grant_role(dev_issuer *issuer, wm_arena *arena, const token_order *order,
+                          wm_err *err)
 {
     auth_role role;
     wm_code code;
@@ -270,7 +272,8 @@ static enum MHD_Result answer_token(dev_issuer *issuer, struct MHD_Connection *c
     enum MHD_Result result;
     if (code == WM_OK) {
         wm_buf_init(&text, TEXT_MAX);
-        wm_buf_printf(&text, "{\"access_token\":\"%s\",\"token_type\":\"Bearer\",\"expires_in\":%lld",
+        wm_buf_printf(&text,
+                      "{\"access_token\":\"%s\",\"token_type\":\"Bearer\",\"expires_in\":%lld",
                       token.data, (long long)order.token.expires_in_s);
         add_member(&text, "principal",
                    wm_arena_printf(&arena, "%s#%s", issuer->url, order.token.subject));
@@ -343,8 +346,9 @@ static enum MHD_Result answer_request(dev_issuer *issuer, struct MHD_Connection 
     if (is_get && strcmp(path, "/jwks") == 0)
         return answer_jwks(issuer, connection);
     if (!is_post || strcmp(path, "/token") != 0)
-        return answer_error(connection, MHD_HTTP_NOT_FOUND, "not_found",
-                            "there are GET /.well-known/openid-configuration, GET /jwks and POST /token");
+        return answer_error(
+            connection, MHD_HTTP_NOT_FOUND, "not_found",
+            "there are GET /.well-known/openid-configuration, GET /jwks and POST /token");
     if (!body_is_json(connection))
         return answer_error(connection, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "invalid_request",
                             "Content-Type must be application/json");
@@ -431,7 +435,8 @@ static wm_code serve(dev_issuer *issuer, const char *listen, wm_err *err)
     if (!issuer->daemon)
         return wm_fail(err, WM_EXISTS, "DEV_ISSUER_ADDRESS",
                        "the development issuer cannot listen on %s: %s", listen, strerror(errno));
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(issuer->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(issuer->daemon, MHD_DAEMON_INFO_BIND_PORT);
     inet_ntop(AF_INET, &address.sin_addr, host, sizeof(host));
     snprintf(issuer->url, sizeof(issuer->url), "http://%s:%u", host, info ? info->port : 0u);
     return WM_OK;

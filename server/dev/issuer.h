@@ -8,14 +8,14 @@
  *   GET  /jwks                               the public key
  *   POST /token                              Content-Type: application/json
  *     {"sub": "alice",              required, 1 to 255 bytes
- *      "role": "operator",          viewer, operator, worker or admin: also grants it; default: none
- *      "namespace": "default",      where the role is granted; made when it does not exist
+ *      "role": "operator",          viewer, operator, worker or admin: also grants it; default:
+ * none "namespace": "default",      where the role is granted; made when it does not exist
  *      "groups": ["ops"],           default: none
  *      "name": "Alice",             default: none
  *      "expires_in": 3600,          seconds, 1 to 31536000; default 3600
  *      "aud": "waymark"}            default: the configured audience
- *     200 {"access_token": "...", "token_type": "Bearer", "expires_in": 3600, "principal": "ISSUER#alice"}
- *     4xx, 5xx {"error": "invalid_request", "error_description": "..."}
+ *     200 {"access_token": "...", "token_type": "Bearer", "expires_in": 3600, "principal":
+ * "ISSUER#alice"} 4xx, 5xx {"error": "invalid_request", "error_description": "..."}
  *
  * Tokens are ES256 access tokens (RFC 9068); the key is kept in a file, mode 0600.
  *
@@ -37,7 +37,7 @@ enum { DEV_ISSUER_EXPIRES_DEFAULT_S = 3600, DEV_ISSUER_EXPIRES_MAX_S = 31536000 
 typedef struct dev_issuer dev_issuer;
 
 typedef struct dev_issuer_config {
-    const char *listen;   /* "127.0.0.1:7655"; port 0: any free one */
+    const char *listen;   /* "127.0.0.1:8654"; port 0: any free one */
     const char *key_file; /* PEM; made when it is not there */
     const char *audience; /* of tokens that name none */
 } dev_issuer_config;
@@ -50,10 +50,11 @@ typedef wm_code (*dev_issuer_grant_fn)(void *ctx, const char *namespace_name, co
 WM_MUST_USE wm_code dev_issuer_new(const dev_issuer_config *config, dev_issuer **made, wm_err *err);
 void dev_issuer_free(dev_issuer *issuer);
 
-/* "http://127.0.0.1:7655": the `iss` of its tokens. */
+/* "http://127.0.0.1:8654": the `iss` of its tokens. */
 const char *dev_issuer_url(const dev_issuer *issuer);
 
-/* How roles are granted from now on; before that, and after NULL, a token with a role is refused. */
+/* How roles are granted from now on; before that, and after NULL, a token with a role is refused.
+ */
 void dev_issuer_set_grant(dev_issuer *issuer, dev_issuer_grant_fn grant, void *ctx);
 
 typedef struct dev_token_request {

@@ -159,14 +159,16 @@ wm_code issuer_key_sign(const issuer_key *key, const wm_buf *claims, wm_buf *tok
     uint8_t signature[2 * FIELD_SIZE];
     size_t start = token->size;
 
-    int len = snprintf(header, sizeof(header), "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"%s\"}",
-                       key->kid);
+    int len = snprintf(header, sizeof(header),
+                       "{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"%s\"}", key->kid);
     jose_base64url_encode(token, header, (size_t)len);
     wm_buf_char(token, '.');
     jose_base64url_encode(token, claims->data, claims->size);
-    if (token->failed || !sign_bytes(key->pair, token->data + start, token->size - start, signature))
+    if (token->failed ||
+        !sign_bytes(key->pair, token->data + start, token->size - start, signature))
         return wm_fail(err, WM_INTERNAL, "DEV_ISSUER_KEY", "the token could not be signed");
     wm_buf_char(token, '.');
     jose_base64url_encode(token, signature, sizeof(signature));
-    return token->failed ? wm_fail(err, WM_EXHAUSTED, "DEV_ISSUER_KEY", "the token is too long") : WM_OK;
+    return token->failed ? wm_fail(err, WM_EXHAUSTED, "DEV_ISSUER_KEY", "the token is too long")
+                         : WM_OK;
 }

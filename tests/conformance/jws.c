@@ -20,12 +20,21 @@ static void write_json(wm_buf *buf, const wm_json *json)
     bool is_object = json->kind == WM_JSON_OBJECT;
 
     switch (json->kind) {
-    case WM_JSON_NULL: wm_buf_text(buf, "null"); return;
-    case WM_JSON_BOOL: wm_buf_text(buf, json->boolean ? "true" : "false"); return;
-    case WM_JSON_NUMBER: wm_buf_text(buf, json->text); return;
-    case WM_JSON_STRING: wm_json_write_string(buf, json->text, json->text_len); return;
+    case WM_JSON_NULL:
+        wm_buf_text(buf, "null");
+        return;
+    case WM_JSON_BOOL:
+        wm_buf_text(buf, json->boolean ? "true" : "false");
+        return;
+    case WM_JSON_NUMBER:
+        wm_buf_text(buf, json->text);
+        return;
+    case WM_JSON_STRING:
+        wm_json_write_string(buf, json->text, json->text_len);
+        return;
     case WM_JSON_ARRAY:
-    case WM_JSON_OBJECT: break;
+    case WM_JSON_OBJECT:
+        break;
     }
     wm_buf_char(buf, is_object ? '{' : '[');
     for (const wm_json *item = json->first; item; item = item->next) {
@@ -103,8 +112,8 @@ int main(int argc, char **argv)
         wm_err err;
 
         wm_arena_init(&arena, 0);
-        bool passed = wm_json_parse(&arena, line, (size_t)len, &json, &err) == WM_OK &&
-                      judge(&arena, json);
+        bool passed =
+            wm_json_parse(&arena, line, (size_t)len, &json, &err) == WM_OK && judge(&arena, json);
         *(passed ? &n_passed : &n_failed) += 1;
         wm_arena_free(&arena);
     }

@@ -1,9 +1,11 @@
-// tests/integration/auth/auth_server.cc - auth/ behind the call runtime on a real PostgreSQL, for auth_test.py.
+// tests/integration/auth/auth_server.cc - auth/ behind the call runtime on a real PostgreSQL, for
+// auth_test.py.
 //
 // It serves AuthService as it is, and of TrackService only what shows whether a call was let
 // through. One line of JSON tells where it is; it stops when its standard input ends.
 //
-//   auth_server [--issuer URL AUDIENCE]... [--admin ID]... [--dev-issuer KEY_FILE] [--postgres CONNINFO]
+//   auth_server [--issuer URL AUDIENCE]... [--admin ID]... [--dev-issuer KEY_FILE] [--postgres
+//   CONNINFO]
 #include <unistd.h>
 
 #include <cstdio>
@@ -33,13 +35,15 @@ void get_entity(rpc_call *call, const Waymark__Geo__V1__GetEntityRequest *)
 
 void report_positions(rpc_call *call, const Waymark__Geo__V1__ReportPositionsRequest *)
 {
-    Waymark__Geo__V1__ReportPositionsResponse reply = WAYMARK__GEO__V1__REPORT_POSITIONS_RESPONSE__INIT;
+    Waymark__Geo__V1__ReportPositionsResponse reply =
+        WAYMARK__GEO__V1__REPORT_POSITIONS_RESPONSE__INIT;
     waymark_geo_v1_track_service_report_positions_reply(call, &reply);
 }
 
 void watch_positions(rpc_call *call, const Waymark__Geo__V1__WatchPositionsRequest *)
 {
-    Waymark__Geo__V1__WatchPositionsResponse first = WAYMARK__GEO__V1__WATCH_POSITIONS_RESPONSE__INIT;
+    Waymark__Geo__V1__WatchPositionsResponse first =
+        WAYMARK__GEO__V1__WATCH_POSITIONS_RESPONSE__INIT;
     if (!waymark_geo_v1_track_service_watch_positions_send(call, &first))
         abort();
 }

@@ -21,11 +21,12 @@ class Claims : public testing::Test {
     }
     std::string read(const std::string &json)
     {
-        static const auth_issuer issuers[] = {{"https://a.example", "waymark", nullptr, nullptr, false},
-                                              {"https://b.example", "other", nullptr, nullptr, false}};
+        static const auth_issuer issuers[] = {
+            {"https://a.example", "waymark", nullptr, nullptr, false},
+            {"https://b.example", "other", nullptr, nullptr, false}};
         wm_err err = {};
-        wm_code code = claims_read(&arena_, issuers, 2, json.data(), json.size(), NOW_S * 1000000, &claims_,
-                                   &issuer_, &err);
+        wm_code code = claims_read(&arena_, issuers, 2, json.data(), json.size(), NOW_S * 1000000,
+                                   &claims_, &issuer_, &err);
         EXPECT_EQ(code == WM_OK ? WM_OK : WM_UNAUTHENTICATED, code);
         return code == WM_OK ? "" : err.reason;
     }
@@ -106,7 +107,8 @@ TEST_F(Claims, EachCheckHasItsReason)
 
 TEST_F(Claims, RefusesWhatIsNoObject)
 {
-    for (const char *text : {"", "[]", "\"x\"", "{", "{} {}", "{\"iss\":\"a\",\"iss\":\"b\"}", "foo"})
+    for (const char *text :
+         {"", "[]", "\"x\"", "{", "{} {}", "{\"iss\":\"a\",\"iss\":\"b\"}", "foo"})
         EXPECT_EQ("TOKEN_MALFORMED", read(text)) << text;
 }
 

@@ -26,12 +26,15 @@ TEST(AuthConfig, RefusesADevelopmentIssuerInProduction)
 
 TEST(AuthConfig, RefusesIssuersOverPlainHttp)
 {
-    for (const char *url : {"http://issuer.example", "http://127.0.0.1.example", "http://localhost.example/", "ftp://127.0.0.1",
-                            "HTTPS://issuer.example", "issuer.example", "", "https://a.example#x"}) {
+    for (const char *url :
+         {"http://issuer.example", "http://127.0.0.1.example", "http://localhost.example/",
+          "ftp://127.0.0.1", "HTTPS://issuer.example", "issuer.example", "",
+          "https://a.example#x"}) {
         auth_issuer issuer = {url, "waymark", nullptr, nullptr, false};
         EXPECT_NE("", refusal(issuer)) << url;
     }
-    auth_issuer discovery = {"https://a.example", "waymark", "http://a.example/discovery", nullptr, false};
+    auth_issuer discovery = {"https://a.example", "waymark", "http://a.example/discovery", nullptr,
+                             false};
     EXPECT_NE("", refusal(discovery));
 }
 

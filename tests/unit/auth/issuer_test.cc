@@ -40,7 +40,9 @@ class DevIssuer : public testing::Test {
         to.sin_port = htons((uint16_t)port_);
         inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
         EXPECT_EQ(0, connect(fd, (sockaddr *)&to, sizeof(to)));
-        std::string text = head + "Connection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+        std::string text = head +
+                           "Connection: close\r\nContent-Length: " + std::to_string(body.size()) +
+                           "\r\n\r\n" + body;
         EXPECT_EQ((ssize_t)text.size(), send(fd, text.data(), text.size(), MSG_NOSIGNAL));
         std::string answer;
         char part[4096];
@@ -49,7 +51,9 @@ class DevIssuer : public testing::Test {
         close(fd);
         return answer;
     }
-    std::string post(const std::string &body, const std::string &headers = "Host: localhost\r\nContent-Type: application/json\r\n")
+    std::string
+    post(const std::string &body,
+         const std::string &headers = "Host: localhost\r\nContent-Type: application/json\r\n")
     {
         return http("POST /token HTTP/1.1\r\n" + headers, body);
     }
@@ -76,7 +80,8 @@ TEST_F(DevIssuer, KeepsItsKeyToItself)
 
 TEST_F(DevIssuer, GivesTokens)
 {
-    std::string answer = post("{\"sub\":\"alice\",\"groups\":[\"ops\"],\"expires_in\":60,\"aud\":\"x\",\"name\":\"A\"}");
+    std::string answer = post(
+        "{\"sub\":\"alice\",\"groups\":[\"ops\"],\"expires_in\":60,\"aud\":\"x\",\"name\":\"A\"}");
     EXPECT_EQ(200, status(answer)) << answer;
     EXPECT_NE(std::string::npos, answer.find("\"expires_in\":60,"));
     EXPECT_NE(std::string::npos, answer.find("#alice\""));
@@ -86,24 +91,28 @@ TEST_F(DevIssuer, GrantsTheRole)
 {
     struct Granted {
         std::string text;
-        static wm_code grant(void *ctx, const char *name, const char *principal, auth_role role, wm_err *)
+        static wm_code grant(void *ctx, const char *name, const char *principal, auth_role role,
+                             wm_err *)
         {
-            static_cast<Granted *>(ctx)->text = std::string(name) + " " + principal + " " + std::to_string(role);
+            static_cast<Granted *>(ctx)->text =
+                std::string(name) + " " + principal + " " + std::to_string(role);
             return WM_OK;
         }
     } granted;
     EXPECT_EQ(503, status(post("{\"sub\":\"alice\",\"role\":\"viewer\"}")));
     dev_issuer_set_grant(issuer_, Granted::grant, &granted);
-    EXPECT_EQ(200, status(post("{\"sub\":\"alice\",\"role\":\"operator\",\"namespace\":\"port\"}")));
+    EXPECT_EQ(200,
+              status(post("{\"sub\":\"alice\",\"role\":\"operator\",\"namespace\":\"port\"}")));
     EXPECT_EQ("port " + std::string(dev_issuer_url(issuer_)) + "#alice 2", granted.text);
     EXPECT_EQ(400, status(post("{\"sub\":\"alice\",\"role\":\"king\"}")));
 }
 
 TEST_F(DevIssuer, RefusesBadRequests)
 {
-    for (const char *body : {"", "[]", "{}", "{\"sub\":\"\"}", "{\"sub\":1}", "{\"sub\":\"a\",\"expires_in\":0}",
-                             "{\"sub\":\"a\",\"expires_in\":1e9}", "{\"sub\":\"a\",\"groups\":\"x\"}",
-                             "{\"sub\":\"a\",\"subject\":\"b\"}", "{\"sub\":\"a\",\"sub\":\"b\"}"})
+    for (const char *body :
+         {"", "[]", "{}", "{\"sub\":\"\"}", "{\"sub\":1}", "{\"sub\":\"a\",\"expires_in\":0}",
+          "{\"sub\":\"a\",\"expires_in\":1e9}", "{\"sub\":\"a\",\"groups\":\"x\"}",
+          "{\"sub\":\"a\",\"subject\":\"b\"}", "{\"sub\":\"a\",\"sub\":\"b\"}"})
         EXPECT_EQ(400, status(post(body))) << body;
     EXPECT_EQ(413, status(post("{\"sub\":\"" + std::string(70000, 'a') + "\"}")));
     EXPECT_EQ(404, status(http("GET /token HTTP/1.1\r\nHost: localhost\r\n")));
@@ -114,17 +123,20 @@ TEST_F(DevIssuer, RefusesWhatABrowserCouldSend)
     const std::string body = "{\"sub\":\"alice\"}", json = "Content-Type: application/json\r\n";
     EXPECT_EQ(403, status(post(body, "Host: evil.example\r\n" + json)));
     EXPECT_EQ(403, status(post(body, "Host: 127.0.0.1.evil.example\r\n" + json)));
-    EXPECT_EQ(403, status(post(body, "Host: localhost\r\nOrigin: https://evil.example\r\n" + json)));
+    EXPECT_EQ(403,
+              status(post(body, "Host: localhost\r\nOrigin: https://evil.example\r\n" + json)));
     EXPECT_EQ(403, status(post(body, "Host: localhost\r\nOrigin: null\r\n" + json)));
     EXPECT_EQ(415, status(post(body, "Host: localhost\r\nContent-Type: text/plain\r\n")));
     EXPECT_EQ(415, status(post(body, "Host: localhost\r\n")));
-    EXPECT_EQ(200, status(post(body, "Host: [::1]:80\r\nOrigin: http://localhost:3000\r\n" + json)));
+    EXPECT_EQ(200,
+              status(post(body, "Host: [::1]:80\r\nOrigin: http://localhost:3000\r\n" + json)));
 }
 
 TEST(DevIssuerAddress, IsLoopbackOnly)
 {
     std::string key = ::testing::TempDir() + "issuer_address.pem";
-    for (const char *listen : {"0.0.0.0:0", "192.0.2.1:0", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "[::]:0", "127.0.0.1:70000"}) {
+    for (const char *listen : {"0.0.0.0:0", "192.0.2.1:0", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x",
+                               "[::]:0", "127.0.0.1:70000"}) {
         dev_issuer_config config = {listen, key.c_str(), "waymark"};
         dev_issuer *issuer;
         wm_err err = {};

@@ -20,7 +20,8 @@ class Jose : public testing::Test {
 
     static std::string encode(const std::string &bytes)
     {
-        static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        static const char digits[] =
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         std::string text;
         uint32_t bits = 0;
         int n_bits = 0;
@@ -38,7 +39,8 @@ class Jose : public testing::Test {
     std::string read_jws(const std::string &text)
     {
         wm_err err = {};
-        return jose_jws_read(&arena_, text.data(), text.size(), &jws_, &err) == WM_OK ? "" : err.reason;
+        return jose_jws_read(&arena_, text.data(), text.size(), &jws_, &err) == WM_OK ? ""
+                                                                                      : err.reason;
     }
     std::string read_header(const std::string &header)
     {
@@ -72,8 +74,8 @@ TEST_F(Jose, Base64urlIsStrict)
     EXPECT_EQ("foob", std::string((const char *)bytes, size));
     EXPECT_TRUE(decodes(""));
     EXPECT_TRUE(decodes("_-8"));
-    for (const char *bad : {"Z", "Zm9vY", "Zm9v=", "Zg==", "Zm9v ", " Zm9v", "Zm\n9v", "Zm+v", "Zm/v",
-                            "Zh", "Zm9vYh", "Zm9vYmE\xc3"})
+    for (const char *bad : {"Z", "Zm9vY", "Zm9v=", "Zg==", "Zm9v ", " Zm9v", "Zm\n9v", "Zm+v",
+                            "Zm/v", "Zh", "Zm9vYh", "Zm9vYmE\xc3"})
         EXPECT_FALSE(decodes(bad)) << bad;
     EXPECT_FALSE(decodes(std::string("Zm\0v", 4)));
 }
@@ -90,7 +92,8 @@ TEST_F(Jose, ReadsAHeader)
 
 TEST_F(Jose, RefusesOtherAlgorithms)
 {
-    for (const char *alg : {"none", "NONE", "None", "HS256", "HS512", "es256", "ES256 ", "ES256K", "RSA-OAEP", ""})
+    for (const char *alg :
+         {"none", "NONE", "None", "HS256", "HS512", "es256", "ES256 ", "ES256K", "RSA-OAEP", ""})
         EXPECT_EQ("TOKEN_ALGORITHM", read_header(std::string("{\"alg\":\"") + alg + "\"}")) << alg;
     for (const char *header : {"{}", "{\"alg\":1}", "{\"alg\":null}", "{\"alg\":[\"ES256\"]}"})
         EXPECT_EQ("TOKEN_ALGORITHM", read_header(header)) << header;
@@ -99,14 +102,17 @@ TEST_F(Jose, RefusesOtherAlgorithms)
 TEST_F(Jose, RefusesMalformedTexts)
 {
     std::string header = encode("{\"alg\":\"ES256\"}");
-    for (const std::string &text : {std::string(), std::string("."), std::string(".."), header, header + ".e30",
-                                    header + ".e30.", header + ".e30.eHg.eHg", header + ".e30.e=", header + ".e30. eHg",
-                                    header + ".e30.eHg\n", "." + header + ".eHg", header + ".e3.eHh"})
+    for (const std::string &text :
+         {std::string(), std::string("."), std::string(".."), header, header + ".e30",
+          header + ".e30.", header + ".e30.eHg.eHg", header + ".e30.e=", header + ".e30. eHg",
+          header + ".e30.eHg\n", "." + header + ".eHg", header + ".e3.eHh"})
         EXPECT_EQ("TOKEN_MALFORMED", read_jws(text)) << text;
-    for (const char *bad : {"[]", "\"x\"", "{\"alg\":\"ES256\"", "{\"alg\":\"ES256\",\"alg\":\"ES256\"}",
-                            "{\"alg\":\"ES256\"} x", "{\"alg\":\"ES256\",\"kid\":7}", "{\"alg\":\"ES256\",\"typ\":7}",
-                            "{\"alg\":\"ES256\",\"crit\":[\"b64\"],\"b64\":false}", "{\"alg\":\"ES256\",\"b64\":false}",
-                            "{\"alg\":\"ES256\",\"crit\":[]}", "{\"alg\":\"ES256\",\"kid\":\"\xff\"}"})
+    for (const char *bad :
+         {"[]", "\"x\"", "{\"alg\":\"ES256\"", "{\"alg\":\"ES256\",\"alg\":\"ES256\"}",
+          "{\"alg\":\"ES256\"} x", "{\"alg\":\"ES256\",\"kid\":7}", "{\"alg\":\"ES256\",\"typ\":7}",
+          "{\"alg\":\"ES256\",\"crit\":[\"b64\"],\"b64\":false}",
+          "{\"alg\":\"ES256\",\"b64\":false}", "{\"alg\":\"ES256\",\"crit\":[]}",
+          "{\"alg\":\"ES256\",\"kid\":\"\xff\"}"})
         EXPECT_EQ("TOKEN_MALFORMED", read_header(bad)) << bad;
     EXPECT_EQ("TOKEN_MALFORMED", read_jws(std::string(JOSE_TEXT_MAX + 1, 'A')));
 }
@@ -116,7 +122,8 @@ const char *const Y = "UI8exy-C06a7DUnjIdENkxeFtHM4-l_41LqEw9nVgmw";
 
 std::string ec(const std::string &more = "")
 {
-    return std::string("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"") + X + "\",\"y\":\"" + Y + "\"" + more + "}";
+    return std::string("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"") + X + "\",\"y\":\"" + Y +
+           "\"" + more + "}";
 }
 
 std::string rsa(const std::string &n, const std::string &e, const std::string &more = "")
@@ -127,27 +134,34 @@ std::string rsa(const std::string &n, const std::string &e, const std::string &m
 TEST_F(Jose, ReadsKeysForSignatures)
 {
     EXPECT_EQ("", read_jwk(ec()));
-    EXPECT_EQ("", read_jwk(ec(",\"use\":\"sig\",\"kid\":\"a\",\"alg\":\"ES256\",\"d\":\"secret\"")));
+    EXPECT_EQ("",
+              read_jwk(ec(",\"use\":\"sig\",\"kid\":\"a\",\"alg\":\"ES256\",\"d\":\"secret\"")));
     EXPECT_EQ(nullptr, strstr(jwk_.text, "secret"));
     EXPECT_EQ("", read_jwk(ec(",\"key_ops\":[\"verify\",\"sign\"]")));
-    for (const char *more : {",\"use\":\"enc\"", ",\"key_ops\":[\"encrypt\"]", ",\"key_ops\":\"verify\"", ",\"alg\":\"ES384\"",
-                             ",\"alg\":\"HS256\"", ",\"alg\":\"RS256\"", ",\"alg\":\"ES521\"", ",\"kid\":1", ",\"use\":1"})
+    for (const char *more :
+         {",\"use\":\"enc\"", ",\"key_ops\":[\"encrypt\"]", ",\"key_ops\":\"verify\"",
+          ",\"alg\":\"ES384\"", ",\"alg\":\"HS256\"", ",\"alg\":\"RS256\"", ",\"alg\":\"ES521\"",
+          ",\"kid\":1", ",\"use\":1"})
         EXPECT_NE("", read_jwk(ec(more))) << more;
 }
 
 TEST_F(Jose, PadsShortCoordinates)
 {
     ASSERT_EQ("", read_jwk("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AQI\",\"y\":\"Aw\"}"));
-    EXPECT_EQ("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" + encode(std::string(30, '\0') + "\1\2") + "\",\"y\":\"" +
+    EXPECT_EQ("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"" +
+                  encode(std::string(30, '\0') + "\1\2") + "\",\"y\":\"" +
                   encode(std::string(31, '\0') + "\3") + "\"}",
               jwk_.text);
 }
 
 TEST_F(Jose, RefusesWrongCurvesAndTypes)
 {
-    EXPECT_NE("", read_jwk(std::string("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AAAA") + X + "\",\"y\":\"" + Y + "\"}"));
-    EXPECT_NE("", read_jwk(std::string("{\"kty\":\"EC\",\"crv\":\"secp256k1\",\"x\":\"") + X + "\",\"y\":\"" + Y + "\"}"));
-    EXPECT_NE("", read_jwk(std::string("{\"kty\":\"RSA\",\"crv\":\"P-256\",\"x\":\"") + X + "\",\"y\":\"" + Y + "\"}"));
+    EXPECT_NE("", read_jwk(std::string("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AAAA") + X +
+                           "\",\"y\":\"" + Y + "\"}"));
+    EXPECT_NE("", read_jwk(std::string("{\"kty\":\"EC\",\"crv\":\"secp256k1\",\"x\":\"") + X +
+                           "\",\"y\":\"" + Y + "\"}"));
+    EXPECT_NE("", read_jwk(std::string("{\"kty\":\"RSA\",\"crv\":\"P-256\",\"x\":\"") + X +
+                           "\",\"y\":\"" + Y + "\"}"));
     EXPECT_NE("", read_jwk(std::string("{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"") + X + "\"}"));
     EXPECT_NE("", read_jwk("{\"kty\":\"oct\",\"k\":\"AAAA\"}"));
     EXPECT_NE("", read_jwk("{}"));
@@ -161,7 +175,7 @@ TEST_F(Jose, RefusesWeakRsaKeys)
     EXPECT_EQ("", read_jwk(rsa(encode(good), "Aw"))); // 3
     EXPECT_EQ("", read_jwk(rsa(encode(std::string(1, '\0') + good), "AQAB")));
     EXPECT_EQ(256u, jwk_.size);
-    EXPECT_NE("", read_jwk(rsa(encode(good.substr(1)), "AQAB"))); // 2040 bits
+    EXPECT_NE("", read_jwk(rsa(encode(good.substr(1)), "AQAB")));          // 2040 bits
     EXPECT_NE("", read_jwk(rsa(encode("\x7f" + good.substr(1)), "AQAB"))); // 2047 bits
     EXPECT_NE("", read_jwk(rsa(encode(std::string(1025, '\xc5')), "AQAB")));
     EXPECT_NE("", read_jwk(rsa(encode(good.substr(1) + "\xc4"), "AQAB"))); // even

@@ -16,15 +16,17 @@
 namespace {
 
 const wm_service *const SERVICES[] = {
-    &waymark_auth_v1_auth_service,      &waymark_geo_v1_fence_service,     &waymark_geo_v1_track_service,
-    &waymark_workflow_v1_chart_service, &waymark_workflow_v1_task_service, &waymark_workflow_v1_workflow_service,
+    &waymark_auth_v1_auth_service,     &waymark_geo_v1_fence_service,
+    &waymark_geo_v1_track_service,     &waymark_workflow_v1_chart_service,
+    &waymark_workflow_v1_task_service, &waymark_workflow_v1_workflow_service,
 };
 
 TEST(Permissions, EveryMethodHasARow)
 {
     for (const wm_service *service : SERVICES)
         for (size_t i = 0; i < service->n_methods; i++)
-            EXPECT_NE(nullptr, permission_find(service->methods[i].path)) << service->methods[i].path;
+            EXPECT_NE(nullptr, permission_find(service->methods[i].path))
+                << service->methods[i].path;
 }
 
 TEST(Permissions, EveryRowHasAMethod)
@@ -69,9 +71,12 @@ TEST(Permissions, RolesMeanWhatTheySay)
     const unsigned all = AUTH_VIEWER | AUTH_OPERATOR | AUTH_WORKER | AUTH_ADMIN;
     EXPECT_EQ(all, roles_of("/waymark.geo.v1.TrackService/SearchNearby"));
     EXPECT_EQ(all, roles_of("/waymark.geo.v1.TrackService/WatchPositions"));
-    EXPECT_EQ(unsigned(AUTH_OPERATOR | AUTH_ADMIN), roles_of("/waymark.geo.v1.TrackService/ReportPositions"));
-    EXPECT_EQ(unsigned(AUTH_OPERATOR | AUTH_ADMIN), roles_of("/waymark.workflow.v1.WorkflowService/SendEvent"));
-    EXPECT_EQ(unsigned(AUTH_WORKER | AUTH_ADMIN), roles_of("/waymark.workflow.v1.TaskService/WorkTasks"));
+    EXPECT_EQ(unsigned(AUTH_OPERATOR | AUTH_ADMIN),
+              roles_of("/waymark.geo.v1.TrackService/ReportPositions"));
+    EXPECT_EQ(unsigned(AUTH_OPERATOR | AUTH_ADMIN),
+              roles_of("/waymark.workflow.v1.WorkflowService/SendEvent"));
+    EXPECT_EQ(unsigned(AUTH_WORKER | AUTH_ADMIN),
+              roles_of("/waymark.workflow.v1.TaskService/WorkTasks"));
     EXPECT_EQ(unsigned(AUTH_ADMIN), roles_of("/waymark.auth.v1.AuthService/Grant"));
 }
 

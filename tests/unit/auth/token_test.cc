@@ -21,7 +21,8 @@ namespace {
 std::string encode(const std::string &bytes)
 {
     std::string text(bytes.size() * 2 + 4, '\0');
-    int len = EVP_EncodeBlock((unsigned char *)&text[0], (const unsigned char *)bytes.data(), (int)bytes.size());
+    int len = EVP_EncodeBlock((unsigned char *)&text[0], (const unsigned char *)bytes.data(),
+                              (int)bytes.size());
     text.resize((size_t)len);
     while (!text.empty() && text.back() == '=')
         text.pop_back();
@@ -77,7 +78,8 @@ class TokenTest : public testing::Test {
         token_verifier_free(verifier_);
         verifier_ = token_verifier_new(&config);
     }
-    std::string token(const char *subject = "alice", const char *audience = nullptr, int64_t expires_in_s = 60)
+    std::string token(const char *subject = "alice", const char *audience = nullptr,
+                      int64_t expires_in_s = 60)
     {
         static const char *const groups[] = {"ops"};
         dev_token_request request = {subject, "Alice", audience, groups, 1, expires_in_s};
@@ -97,7 +99,8 @@ class TokenTest : public testing::Test {
         err_ = {};
         principal_release(who_);
         who_ = nullptr;
-        EXPECT_EQ(TOKEN_DONE, token_verify(verifier_, text.data(), text.size(), &waiter, &code, &made_, &err_));
+        EXPECT_EQ(TOKEN_DONE,
+                  token_verify(verifier_, text.data(), text.size(), &waiter, &code, &made_, &err_));
         if (code != WM_OK)
             return err_.reason;
         principal *who = made_;
@@ -107,9 +110,11 @@ class TokenTest : public testing::Test {
         principal_release(who);
         return "";
     }
-    std::string forged(const std::string &header, const std::function<std::string(const std::string &)> &sign)
+    std::string forged(const std::string &header,
+                       const std::function<std::string(const std::string &)> &sign)
     {
-        std::string claims = "{\"iss\":\"" + url_ + "\",\"aud\":\"waymark\",\"sub\":\"root\",\"exp\":9999999999}";
+        std::string claims =
+            "{\"iss\":\"" + url_ + "\",\"aud\":\"waymark\",\"sub\":\"root\",\"exp\":9999999999}";
         std::string input = encode(header) + "." + encode(claims);
         return input + "." + encode(sign(input));
     }
@@ -132,6 +137,13 @@ TEST_F(TokenTest, AcceptsAGoodToken)
     EXPECT_TRUE(is_admin_);
 }
 
+TEST_F(TokenTest, FetchesPastAProxy)
+{
+    setenv("http_proxy", "http://127.0.0.1:1", 1);
+    EXPECT_EQ("", verify(token())) << err_.message;
+    unsetenv("http_proxy");
+}
+
 TEST_F(TokenTest, EachFailureHasItsReason)
 {
     EXPECT_EQ("TOKEN_AUDIENCE", verify(token("alice", "another")));
@@ -149,7 +161,8 @@ TEST_F(TokenTest, EachFailureHasItsReason)
 
 TEST_F(TokenTest, RefusesAlgNoneAndSharedSecrets)
 {
-    EXPECT_EQ("TOKEN_ALGORITHM", verify(forged("{\"alg\":\"none\"}", [](const std::string &) { return ""; })));
+    EXPECT_EQ("TOKEN_ALGORITHM",
+              verify(forged("{\"alg\":\"none\"}", [](const std::string &) { return ""; })));
     // The classic: HMAC with the public key's text as the secret.
     std::string pem;
     {
@@ -159,13 +172,17 @@ TEST_F(TokenTest, RefusesAlgNoneAndSharedSecrets)
     auto hmac = [&](const std::string &input) {
         unsigned char mac[32];
         unsigned size = sizeof(mac);
-        HMAC(EVP_sha256(), pem.data(), (int)pem.size(), (const unsigned char *)input.data(), input.size(), mac, &size);
+        HMAC(EVP_sha256(), pem.data(), (int)pem.size(), (const unsigned char *)input.data(),
+             input.size(), mac, &size);
         return std::string((char *)mac, size);
     };
     EXPECT_EQ("TOKEN_ALGORITHM", verify(forged("{\"alg\":\"HS256\"}", hmac)));
-    EXPECT_EQ("TOKEN_SIGNATURE", verify(forged("{\"alg\":\"ES256\"}", [](const std::string &) { return std::string(64, '\0'); })));
+    EXPECT_EQ("TOKEN_SIGNATURE", verify(forged("{\"alg\":\"ES256\"}", [](const std::string &) {
+                  return std::string(64, '\0');
+              })));
     EXPECT_EQ("TOKEN_SIGNATURE", verify(forged("{\"alg\":\"ES256\"}", hmac)));
-    EXPECT_EQ("TOKEN_MALFORMED", verify(forged("{\"alg\":\"ES256\",\"typ\":\"logout+jwt\"}", hmac)));
+    EXPECT_EQ("TOKEN_MALFORMED",
+              verify(forged("{\"alg\":\"ES256\",\"typ\":\"logout+jwt\"}", hmac)));
 }
 
 TEST_F(TokenTest, RefusesAnotherIssuersToken)
@@ -213,13 +230,16 @@ TEST_F(TokenTest, SaysThatTheIssuerIsUnreachable)
 
 TEST_F(TokenTest, RefusesAnotherIssuersDiscoveryDocument)
 {
-    std::string wrong = "http://localhost" + url_.substr(url_.rfind(':')), discovery = url_ + "/.well-known/openid-configuration";
+    std::string wrong = "http://localhost" + url_.substr(url_.rfind(':')),
+                discovery = url_ + "/.well-known/openid-configuration";
     auth_issuer issuer = {wrong.c_str(), "waymark", discovery.c_str(), nullptr, true};
     auth_config config = {&issuer, 1, nullptr, 0, true};
     token_verifier_free(verifier_);
     verifier_ = token_verifier_new(&config);
-    std::string claims = "{\"iss\":\"" + wrong + "\",\"aud\":\"waymark\",\"sub\":\"root\",\"exp\":9999999999}";
-    std::string text = encode("{\"alg\":\"ES256\"}") + "." + encode(claims) + "." + encode(std::string(64, 'x'));
+    std::string claims =
+        "{\"iss\":\"" + wrong + "\",\"aud\":\"waymark\",\"sub\":\"root\",\"exp\":9999999999}";
+    std::string text =
+        encode("{\"alg\":\"ES256\"}") + "." + encode(claims) + "." + encode(std::string(64, 'x'));
     EXPECT_EQ("TOKEN_ISSUER_UNREACHABLE", verify(text));
 }
 
@@ -233,14 +253,17 @@ TEST_F(TokenTest, ParksWhoComesDuringAFetch)
     std::vector<std::thread> threads;
     std::atomic<int> done{0};
     for (auto &waiter : waiters) {
-        waiter.base.resume = [](token_waiter *base) { reinterpret_cast<Waiter *>(base)->resumed = true; };
+        waiter.base.resume = [](token_waiter *base) {
+            reinterpret_cast<Waiter *>(base)->resumed = true;
+        };
         threads.emplace_back([&] {
             for (;;) {
                 wm_code code;
                 wm_err err = {};
                 principal *made;
                 waiter.resumed = false;
-                if (token_verify(verifier_, text.data(), text.size(), &waiter.base, &code, &made, &err) == TOKEN_DONE) {
+                if (token_verify(verifier_, text.data(), text.size(), &waiter.base, &code, &made,
+                                 &err) == TOKEN_DONE) {
                     EXPECT_EQ(WM_OK, code) << err.message;
                     principal_release(made);
                     done++;
