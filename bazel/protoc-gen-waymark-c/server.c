@@ -118,7 +118,7 @@ static void unimplemented(FILE *out, const model_file *file, const model_service
             "{\n"
             "    wm_err err;\n"
             "\n"
-            "    wm_fail(&err, WM_UNIMPLEMENTED, \"METHOD_UNIMPLEMENTED\", \"%s is not implemented\",\n"
+            "    wm_fail(&err, WM_UNIMPLEMENTED, \"METHOD_UNKNOWN\", \"%s is not implemented\",\n"
             "            rpc_method(call)->path);\n"
             "    rpc_fail(call, &err);\n"
             "}\n");

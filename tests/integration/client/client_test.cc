@@ -213,7 +213,7 @@ TEST_F(ClientTest, AMethodWithoutHandlerIsUnimplemented)
     EXPECT_EQ(waymark_testing_v1_echo_service_retire_sync(client_, &request, nullptr, &reply),
               nullptr);
     EXPECT_EQ(waymark_reply_status(reply)->code, WAYMARK_UNIMPLEMENTED);
-    EXPECT_STREQ(waymark_reply_status(reply)->reason, "METHOD_UNIMPLEMENTED");
+    EXPECT_STREQ(waymark_reply_status(reply)->reason, "METHOD_UNKNOWN");
     waymark_reply_free(reply);
 #pragma GCC diagnostic pop
 }
@@ -691,6 +691,71 @@ TEST_F(ClientTest, FreeingTheClientEndsStreams)
     EXPECT_EQ(run.outcome.ended, 1);
     EXPECT_EQ(waymark_stream_status(stream)->code, WAYMARK_CANCELLED);
     waymark_stream_free(stream); // the handle may outlive the client
+}
+
+// ---- everything at once ----
+
+void CountStream(void *ctx, waymark_stream *, const waymark_status *status)
+{
+    static_cast<Outcome *>(ctx)->End(status);
+}
+
+void ReadOn(void *, waymark_stream *stream, const RepeatResponse *)
+{
+    waymark_stream_read(stream);
+}
+
+const waymark_testing_v1_echo_service_repeat_callbacks count_callbacks = {ReadOn, CountStream};
+
+// Starts a call or a stream, and cancels, frees or forgets it at a bad moment.
+void StartSomething(waymark_client *client, Outcome *outcome, unsigned dice)
+{
+    if (dice % 3 == 0) {
+        Waymark__Testing__V1__RepeatRequest request = WAYMARK__TESTING__V1__REPEAT_REQUEST__INIT;
+        request.count = dice % 50; // 0 has no end
+        waymark_stream *stream = waymark_testing_v1_echo_service_repeat_open(
+            client, &request, nullptr, &count_callbacks, outcome);
+        if (dice % 2 == 0)
+            waymark_stream_read(stream);
+        if (dice % 5 == 0)
+            std::this_thread::sleep_for(std::chrono::microseconds(dice % 700));
+        if (dice % 7 == 0)
+            waymark_stream_cancel(stream);
+        waymark_stream_free(stream);
+        return;
+    }
+    EchoRequest request = MakeEcho(dice, static_cast<int>(dice % 4));
+    waymark_call *call = nullptr;
+    waymark_call_options options = {};
+    options.timeout_ms = dice % 11 == 0 ? 1 : 20000;
+    options.call = dice % 2 == 0 ? &call : nullptr;
+    waymark_testing_v1_echo_service_echo(client, &request, &options, CountDone, outcome);
+    if (call != nullptr && dice % 5 == 0)
+        waymark_call_cancel(call);
+    waymark_call_free(call);
+}
+
+TEST_F(ClientTest, WhateverHappensEachCallEndsOnce)
+{
+    for (unsigned round = 0; round < 6; round++) {
+        TokenSource source;
+        Outcome outcome;
+        std::vector<std::thread> callers;
+        waymark_client *client =
+            NewClient(round % 2 == 0 ? nullptr : waymark_credentials_callback(FetchToken, &source));
+        for (unsigned t = 0; t < 3; t++)
+            callers.emplace_back([&, t] {
+                unsigned dice = 7919 * (round + 1) + 104729 * t;
+                for (int i = 0; i < 200; i++)
+                    StartSomething(client, &outcome, dice = (dice * 1103515245u + 12345u) >> 1);
+            });
+        for (auto &caller : callers)
+            caller.join();
+        waymark_client_free(client); // with many still on their way
+        EXPECT_EQ(outcome.ended, 600);
+        for (auto &thread : source.threads)
+            thread.join();
+    }
 }
 
 // ---- streams that wait ----
