@@ -300,13 +300,14 @@ static const wm_json *convert_data(run *r)
         wm_err err;
 
         if (text_of(in, "expr")[0]) {
-            if (workflow_expr_compile(r->arena, convert_expr(r, text_of(in, "expr")), &expr,
-                                      &err) == WM_OK)
-                value = workflow_expr_eval(expr, r->arena, &env, &why);
-            if (!value) {
-                r->unsupported = "data that is no constant";
-                value = workflow_value_null();
-            }
+            wm_code code =
+                workflow_expr_compile(r->arena, convert_expr(r, text_of(in, "expr")), &expr, &err);
+
+            value = code == WM_OK ? workflow_expr_eval(expr, r->arena, &env, &why) : NULL;
+        }
+        if (!value) {
+            r->unsupported = "data that is no constant";
+            return data;
         }
         data = workflow_value_set(r->arena, data, text_of(in, "id"), value);
     }
