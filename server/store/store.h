@@ -198,7 +198,7 @@ const store_rows *store_query_rows(const store_query *query);
 typedef struct store_op store_op;
 struct store_op {
     store_op *next;      /* in the queue, then in the batch */
-    size_t weight;       /* of this op towards ops_max (positions in a request); >= 1 */
+    size_t weight;       /* of this op towards weight_max (positions in a request); >= 1 */
     int64_t deadline_us; /* monotonic; past it the op fails before it costs a statement */
     wm_code code;        /* the result; WM_OK unless run() or the batcher says otherwise */
     wm_err err;
@@ -242,8 +242,6 @@ typedef struct store_stats {
     uint64_t commits, statements, rows, batches, batched_ops, retries, reconnects;
 } store_stats;
 void store_get_stats(const store *store, store_stats *stats);
-
-/* ---- migrations (server/store/migrate.h) and LISTEN are separate. ---- */
 
 #ifdef __cplusplus
 }
