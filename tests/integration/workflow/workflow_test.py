@@ -20,6 +20,8 @@ from google.protobuf import duration_pb2, json_format  # noqa: E402
 
 harness.generate_stubs()
 
+from waymark.geo.v1 import fence_service_pb2, fence_service_pb2_grpc, geo_pb2  # noqa: E402
+from waymark.geo.v1 import track_service_pb2, track_service_pb2_grpc  # noqa: E402
 from waymark.workflow.v1 import chart_pb2, instance_pb2  # noqa: E402
 from waymark.workflow.v1 import chart_service_pb2, chart_service_pb2_grpc  # noqa: E402
 from waymark.workflow.v1 import task_service_pb2, task_service_pb2_grpc  # noqa: E402
@@ -49,6 +51,8 @@ class Client:
         self.charts = chart_service_pb2_grpc.ChartServiceStub(self.channel)
         self.instances = workflow_service_pb2_grpc.WorkflowServiceStub(self.channel)
         self.tasks = task_service_pb2_grpc.TaskServiceStub(self.channel)
+        self.tracks = track_service_pb2_grpc.TrackServiceStub(self.channel)
+        self.fences = fence_service_pb2_grpc.FenceServiceStub(self.channel)
 
     def put(self, chart):
         message = json_format.ParseDict(chart, chart_pb2.Chart())
@@ -584,6 +588,77 @@ class WorkflowTest(unittest.TestCase):
         ended = self.a.wait(name).instance
         self.assertEqual(ended.data["error"]["reason"], "LEASE_LOST")
         polling.cancel()
+
+    # ---- entities ----
+
+    def fix(self, entity, second, inside):
+        position = geo_pb2.Position(entity_id=entity, lon_deg=50.5 if inside else 55, lat_deg=-40.5)
+        position.time.FromSeconds(1600000000 + second)
+        return position
+
+    def test_crossings_come_once_with_all_servers_and_senders_at_once(self):
+        fence = geo_pb2.Fence(fence_id="wf-box")
+        ring = [[50, -41], [51, -41], [51, -40], [50, -40], [50, -41]]
+        json_format.ParseDict({"type": "Polygon", "coordinates": [ring]}, fence.geometry)
+        self.a.fences.CreateFence(fence_service_pb2.CreateFenceRequest(fence=fence), metadata=self.a.metadata)
+        count = [{"assign": {"variable": "n", "expression": "data.n + 1"}}]
+        self.a.put(
+            {
+                "chartId": "crossing",
+                "data": {"n": 0},
+                "states": [
+                    {
+                        "id": "out",
+                        "transitions": [
+                            {"event": "fence.enter", "guard": "event.data.fence == 'wf-box'", "targets": ["in"]},
+                            {"event": "count", "actions": count},
+                        ],
+                    },
+                    {
+                        "id": "in",
+                        "onEntry": [task("visit", "crossing")],
+                        "transitions": [
+                            {"event": "fence.exit", "targets": ["out"]},
+                            {"event": "count", "actions": count},
+                        ],
+                    },
+                ],
+            }
+        )
+        worker = Worker(self.b, "crossing", credits=50, handle=lambda w, t: w.complete(t))
+        entities = [f"wf-ship-{i}" for i in range(12)]
+        names = []
+        for entity in entities:
+            for which in ("x", "y"):
+                names.append(self.a.start("crossing", entity_id=entity, instance_id=f"{entity}-{which}"))
+        names = [started.instance.instance_id for started in names]
+        pending = []
+        for second in range(10):
+            for half, client in ((entities[:6], self.a), (entities[6:], self.b)):
+                request = track_service_pb2.ReportPositionsRequest(
+                    positions=[self.fix(e, second, second % 2 == 1) for e in reversed(half)]
+                )
+                pending.append(client.tracks.ReportPositions.future(request, metadata=client.metadata))
+            for i, name in enumerate(names):
+                client = (self.a, self.b)[i % 2]
+                request = workflow_service_pb2.SendEventRequest(instance_id=name, event="count")
+                pending.append(client.instances.SendEvent.future(request, metadata=client.metadata))
+            for call in pending:
+                call.result()
+            pending = []
+        for name in names:
+            harness.wait_for(
+                lambda name=name: sum(e.event == "done.task.visit" for e in self.a.history(name)) == 5, "five visits"
+            )
+            entries = self.a.history(name)
+            crossings = [e for e in entries if e.kind == instance_pb2.HISTORY_KIND_ENTITY]
+            self.assertEqual([e.event for e in crossings], ["fence.enter", "fence.exit"] * 4 + ["fence.enter"])
+            self.assertEqual([e.event_time.seconds for e in crossings], [1600000000 + s for s in range(1, 10)])
+            self.assertTrue(all(e.handled for e in crossings))
+            self.assertEqual([e.revision for e in entries], list(range(1, len(entries) + 1)))
+            self.assertEqual(self.a.get(name).data["n"], 10)
+        self.assertEqual(len({t.task_id for t in worker.tasks}), 24 * 5)
+        worker.close()
 
     # ---- waiting and watching ----
 
