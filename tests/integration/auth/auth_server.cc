@@ -2,7 +2,8 @@
 // auth_test.py.
 //
 // It serves AuthService as it is, and of TrackService only what shows whether a call was let
-// through. One line of JSON tells where it is; it stops when its standard input ends.
+// through. One line of JSON tells where it is; it stops when its standard input ends. The bytes
+// '-' and '+' there stop and start its own PostgreSQL, and are answered by a line.
 //
 //   auth_server [--issuer URL AUDIENCE]... [--admin ID]... [--dev-issuer KEY_FILE] [--postgres
 //   CONNINFO]
@@ -84,6 +85,19 @@ Options read_options(int argc, char **argv)
     return options;
 }
 
+void serve(TestPostgres *postgres)
+{
+    char byte;
+    while (read(STDIN_FILENO, &byte, 1) > 0) {
+        if (byte == '-')
+            postgres->stop();
+        else
+            postgres->start();
+        puts("done");
+        fflush(stdout);
+    }
+}
+
 void die(const char *what, const wm_err &err)
 {
     fprintf(stderr, "auth_server: %s: %s\n", what, err.message);
@@ -156,9 +170,7 @@ int main(int argc, char **argv)
     printf("{\"port\": %d, \"postgres\": \"%s\", \"issuer\": \"%s\"}\n", rpc_server_port(server, 0),
            options.postgres.c_str(), issuer ? dev_issuer_url(issuer) : "");
     fflush(stdout);
-    char byte;
-    while (read(STDIN_FILENO, &byte, 1) > 0)
-        ;
+    serve(postgres.get());
 
     if (issuer)
         dev_issuer_set_grant(issuer, nullptr, nullptr);

@@ -145,6 +145,12 @@ class AuthServer:
         with urllib.request.urlopen(request, timeout=15) as answer:
             return json.load(answer)["access_token"]
 
+    def set_postgres(self, up):
+        """Stops or starts the PostgreSQL that the server made for itself."""
+        self.process.stdin.write(b"+" if up else b"-")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == b"done\n"
+
     def stop(self, codes=(0,)):
         if hasattr(self, "channel"):
             self.channel.close()

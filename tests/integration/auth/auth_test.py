@@ -337,6 +337,35 @@ class Streams(Case):
         stream.cancel()
 
 
+class WithoutPostgres(Case):
+    def test_calls_fail_streams_go_on_and_both_recover(self):
+        grant = self.server.grant(principal="petra", role=VIEWER, token=self.root).grant
+        token = self.server.token("petra")
+        stream = self.server.watch_positions(token=token, timeout=60)
+        next(stream)
+        ended = threading.Event()
+        stream.add_done_callback(lambda _: ended.set())
+        self.server.set_postgres(False)
+        time.sleep(1.2)  # what was known of grants is too old now
+        self.refused(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", self.server.get_entity, token=token)
+        self.assertFalse(ended.wait(2))
+        self.server.set_postgres(True)
+
+        def serves():
+            try:
+                self.server.get_entity(token=token)
+                return True
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE)
+                return False
+
+        auth_support.wait_for(serves, "calls go on", 10)
+        self.assertFalse(ended.is_set())
+        self.server.revoke(grant_id=grant.grant_id, token=self.root)
+        self.assertTrue(ended.wait(1))
+        self.assertEqual(stream.code(), grpc.StatusCode.PERMISSION_DENIED)
+
+
 class Issuers(unittest.TestCase):
     def test_unreachable_issuer(self):
         port = auth_support.free_port()
