@@ -6,9 +6,10 @@
  * space is never longer than the way along the surface, so distance in space bounds the geodesic
  * distance from below; near and far need no special cases.
  *
- * Nearest: (1) best-first over the cells, the `limit` nearest in space; their true distances
- * give a radius that holds at least that many. (2) Collect everything within that radius by true
- * distance, and sort. Between the two no writer gets in.
+ * Nearest: best-first over the cells for the `limit` nearest in space, keeping all that might be
+ * nearer by true distance; those are measured and sorted. If what was searched does not surely hold
+ * everything as near as the last one (far searches, where the orders differ), everything within
+ * that distance is collected.
  *
  * Entities are numbered; a number is found by hash of the id, and a leaf's entities are a doubly
  * linked list of numbers. Entities are never removed, only moved.
@@ -628,16 +629,36 @@ static ranked heap_pop(heap *h)
 
 /* ---- what is near ---- */
 
+typedef struct hit_list {
+    geo_hit *hits;
+    size_t len, room;
+    wm_arena *arena;
+} hit_list;
+
 typedef struct near_search {
     const geo_index *index;
-    wm_arena *arena;
     double lon_deg, lat_deg;
     double at[3];
     heap cells;
     heap best; /* by minus distance in space: the worst on top */
+    heap seen; /* what may be among the nearest by true distance; a plain list */
     size_t limit;
+    double radius_m;
     double reach2; /* farther in space than this is of no interest */
 } near_search;
+
+static void list_add(heap *list, double key, uint32_t number)
+{
+    if (list->len == list->room) {
+        ranked *items = list->items;
+
+        list->room = list->room == 0 ? 64 : 2 * list->room;
+        list->items = WM_NEW_ARRAY(list->arena, ranked, list->room);
+        if (list->len > 0)
+            memcpy(list->items, items, list->len * sizeof(*items));
+    }
+    list->items[list->len++] = (ranked){key, number};
+}
 
 static void cells_begin(near_search *s)
 {
@@ -660,48 +681,11 @@ static const cell *cells_next_leaf(near_search *s)
             const cell *child = cell_at(s->index, c->children + which);
             double key = child->count == 0 ? INFINITY : space_to_cell2(s->at, child);
 
-            if (child->count > 0 && key <= s->reach2)
+            if (key <= s->reach2)
                 heap_push(&s->cells, key, c->children + which);
         }
     }
     return NULL;
-}
-
-static void best_offer(near_search *s, double key, uint32_t number)
-{
-    if (s->best.len == s->limit) {
-        s->best.items[0] = (ranked){-key, number};
-        heap_sift_down(&s->best, 0);
-    } else {
-        heap_push(&s->best, -key, number);
-    }
-    if (s->best.len == s->limit)
-        s->reach2 = fmin(s->reach2, -s->best.items[0].key);
-}
-
-/* Step 1: a radius within which there are at least `limit` entities, or `radius_m`. */
-static double radius_find(near_search *s, double radius_m)
-{
-    const cell *leaf;
-    double farthest = 0;
-
-    cells_begin(s);
-    while ((leaf = cells_next_leaf(s)) != NULL) {
-        for (uint32_t i = leaf->head; i != NONE; i = entity_at(s->index, i)->next) {
-            double key = space_to_point2(s->at, entity_at(s->index, i)->at);
-
-            if (key <= s->reach2)
-                best_offer(s, key, i);
-        }
-    }
-    if (s->best.len < s->limit)
-        return radius_m;
-    for (size_t i = 0; i < s->best.len; i++) {
-        const entity *e = entity_at(s->index, s->best.items[i].number);
-
-        farthest = fmax(farthest, geodesic_m(s->index, s->lon_deg, s->lat_deg, &e->fix));
-    }
-    return fmin(farthest, radius_m);
 }
 
 static int nearer(const void *a, const void *b)
@@ -713,14 +697,14 @@ static int nearer(const void *a, const void *b)
     return strcmp(left->entity_id, right->entity_id);
 }
 
-typedef struct hit_list {
-    geo_hit *hits;
-    size_t len, room;
-    wm_arena *arena;
-} hit_list;
-
-static void hit_add(hit_list *list, const entity *e, double distance_m)
+/* Adds the entity if it is within the radius by true distance. */
+static void hit_offer(const near_search *s, hit_list *list, uint32_t number, double radius_m)
 {
+    const entity *e = entity_at(s->index, number);
+    double distance_m = geodesic_m(s->index, s->lon_deg, s->lat_deg, &e->fix);
+
+    if (distance_m > radius_m)
+        return;
     if (list->len == list->room) {
         geo_hit *hits = list->hits;
 
@@ -732,8 +716,8 @@ static void hit_add(hit_list *list, const entity *e, double distance_m)
     list->hits[list->len++] = (geo_hit){e->id, e->fix, distance_m};
 }
 
-/* Step 2: everything within the radius. */
-static void collect(near_search *s, double radius_m, hit_list *list)
+/* Everything within a radius. */
+static void collect_within(near_search *s, hit_list *list, double radius_m)
 {
     const cell *leaf;
 
@@ -741,16 +725,72 @@ static void collect(near_search *s, double radius_m, hit_list *list)
     cells_begin(s);
     while ((leaf = cells_next_leaf(s)) != NULL) {
         for (uint32_t i = leaf->head; i != NONE; i = entity_at(s->index, i)->next) {
-            const entity *e = entity_at(s->index, i);
-            double distance_m;
-
-            if (space_to_point2(s->at, e->at) > s->reach2)
-                continue;
-            distance_m = geodesic_m(s->index, s->lon_deg, s->lat_deg, &e->fix);
-            if (distance_m <= radius_m)
-                hit_add(list, e, distance_m);
+            if (space_to_point2(s->at, entity_at(s->index, i)->at) <= s->reach2)
+                hit_offer(s, list, i, radius_m);
         }
     }
+}
+
+/* Whatever is nearest by true distance is nearly the nearest in space: the order differs by as
+ * much as the earth's curvature does. This is a reach that covers it up to 2,000 km, where it is
+ * 83 ppm; the result is checked, so it need not be exact. */
+static double nearest_reach2(double space2)
+{
+    return square(sqrt(space2) * (1 + 1e-4) + 2 * SPACE_SLACK_M);
+}
+
+static void best_offer(near_search *s, double key, uint32_t number)
+{
+    list_add(&s->seen, key, number);
+    if (s->best.len < s->limit) {
+        heap_push(&s->best, -key, number);
+    } else if (key < -s->best.items[0].key) {
+        s->best.items[0] = (ranked){-key, number};
+        heap_sift_down(&s->best, 0);
+    }
+    if (s->best.len == s->limit)
+        s->reach2 = fmin(s->reach2, nearest_reach2(-s->best.items[0].key));
+}
+
+/* The nearest in space, and with them whatever may be nearer by true distance. */
+static void collect_nearest(near_search *s)
+{
+    const cell *leaf;
+
+    cells_begin(s);
+    while ((leaf = cells_next_leaf(s)) != NULL) {
+        for (uint32_t i = leaf->head; i != NONE; i = entity_at(s->index, i)->next) {
+            double key = space_to_point2(s->at, entity_at(s->index, i)->at);
+
+            if (key <= s->reach2)
+                best_offer(s, key, i);
+        }
+    }
+}
+
+static void hits_sort(hit_list *list)
+{
+    if (list->len > 0)
+        qsort(list->hits, list->len, sizeof(*list->hits), nearer);
+}
+
+static void search_near(near_search *s, hit_list *list)
+{
+    double bound_m;
+
+    collect_nearest(s);
+    for (size_t i = 0; i < s->seen.len; i++) {
+        if (s->seen.items[i].key <= s->reach2)
+            hit_offer(s, list, s->seen.items[i].number, s->radius_m);
+    }
+    hits_sort(list);
+    /* Is everything as near as the last one within the reach that was searched? */
+    bound_m = list->len >= s->limit ? list->hits[s->limit - 1].distance_m : s->radius_m;
+    if (square(space_reach(bound_m)) <= s->reach2)
+        return;
+    list->len = 0;
+    collect_within(s, list, bound_m);
+    hits_sort(list);
 }
 
 static void hits_copy_ids(wm_arena *arena, geo_hit *hits, size_t n)
@@ -763,20 +803,19 @@ size_t geo_index_nearby(geo_index *index, wm_arena *arena, double lon_deg, doubl
                         size_t limit, double radius_m, geo_hit **hits)
 {
     near_search s = {.index = index,
-                     .arena = arena,
                      .lon_deg = lon_deg,
                      .lat_deg = lat_deg,
                      .cells.arena = arena,
                      .best.arena = arena,
+                     .seen.arena = arena,
                      .limit = limit,
+                     .radius_m = radius_m,
                      .reach2 = square(space_reach(radius_m))};
     hit_list list = {.arena = arena};
 
     to_space(lon_deg, lat_deg, s.at);
     pthread_rwlock_rdlock(&index->lock);
-    collect(&s, radius_find(&s, radius_m), &list);
-    if (list.len > 0)
-        qsort(list.hits, list.len, sizeof(*list.hits), nearer);
+    search_near(&s, &list);
     if (list.len > limit)
         list.len = limit;
     hits_copy_ids(arena, list.hits, list.len);
