@@ -106,6 +106,7 @@ static void stuck_request(rpc_call *call, const ProtobufCMessage *request)
 {
     (void)call;
     (void)request;
+    atomic_fetch_add(&counters.messages, 1);
 }
 
 static void any_cancelled(rpc_call *call)
