@@ -4,6 +4,7 @@ The messages and stubs are generated from proto/ by grpc_tools, as a user's woul
 WAYMARKD and WAYMARK name the two programs, WAYMARK_PROTO the proto root.
 """
 
+import atexit
 import json
 import os
 import pathlib
@@ -50,6 +51,7 @@ def free_port():
 def generate_stubs():
     """Python modules of every waymark proto, importable afterwards."""
     out = tempfile.mkdtemp(prefix="waymark-py-")
+    atexit.register(shutil.rmtree, out, ignore_errors=True)
     protos = sorted(str(p) for p in pathlib.Path(PROTO, "waymark").rglob("*.proto"))
     protos += sorted(str(p) for p in pathlib.Path(PROTO, "google", "rpc").rglob("*.proto"))
     include = os.path.join(os.path.dirname(protoc.__file__), "_proto")
