@@ -96,7 +96,7 @@ void store_conn_doom(store_conn *conn)
 {
     conn->doomed = true;
     conn->store->any_doomed = true;
-    uv_idle_start(&conn->store->turn, conn->store->turn.idle_cb);
+    store_turn_soon(conn->store);
 }
 
 /* ---- the socket ---- */

@@ -171,6 +171,8 @@ struct store {
 void store_assign(store *store);
 /* Delivers what was deferred. */
 void store_turn(store *store);
+/* Has the turn run later in this loop iteration. */
+void store_turn_soon(store *store);
 /* A begin that goes before all others and waits until `wait_until_us`. */
 void store_tx_begin_urgent(store *store, store_tx *tx, wm_arena *arena, int64_t wait_until_us,
                            store_tx_fn ready, void *ctx);

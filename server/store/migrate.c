@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "server/store/migrations.h"
 
+enum { SERVER_VERSION_MIN = 150000 };
+
 static const char no_transaction[] = "-- waymark: no transaction";
 
 static wm_code fail_unavailable(PGconn *pg, wm_err *err)
@@ -134,6 +136,9 @@ wm_code store_migrate(const char *conninfo, wm_err *err)
 
     if (PQstatus(pg) != CONNECTION_OK) {
         code = fail_unavailable(pg, err);
+    } else if (PQserverVersion(pg) < SERVER_VERSION_MIN) {
+        code = wm_fail(err, WM_PRECONDITION, "SERVER_TOO_OLD",
+                       "PostgreSQL is %d, needs 15 or newer", PQserverVersion(pg) / 10000);
     } else {
         PQsetNoticeReceiver(pg, ignore_notice, NULL);
         code = migrate(pg, err);

@@ -9,7 +9,7 @@
  * CREATE INDEX CONCURRENTLY; it must be safe to run again.
  *
  * Threads: blocking; at start, or from the `migrate` command.
- * Failure: WM_UNAVAILABLE (STORE_UNAVAILABLE), WM_PRECONDITION (SCHEMA_NEWER), or
+ * Failure: WM_UNAVAILABLE (STORE_UNAVAILABLE), WM_PRECONDITION (SCHEMA_NEWER, SERVER_TOO_OLD), or
  *          WM_INTERNAL with the file's name and PostgreSQL's message.
  */
 #ifndef WAYMARK_SERVER_STORE_MIGRATE_H

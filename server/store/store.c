@@ -127,6 +127,11 @@ static void store_on_turn(uv_idle_t *idle)
         uv_idle_stop(&store->turn);
 }
 
+void store_turn_soon(store *store)
+{
+    uv_idle_start(&store->turn, store_on_turn);
+}
+
 /* ---- life ---- */
 
 store *store_new(lane *lane, const store_config *config)
@@ -147,7 +152,6 @@ store *store_new(lane *lane, const store_config *config)
     store->urgent_tail = &store->urgent;
     store->deferred_tail = &store->deferred;
     uv_idle_init(lane_loop(lane), &store->turn);
-    store->turn.idle_cb = store_on_turn;
     uv_timer_init(lane_loop(lane), &store->wait_timer);
     store->n_conns = n > STORE_CONNECTIONS_MAX ? STORE_CONNECTIONS_MAX : n;
     store->conns = calloc(store->n_conns, sizeof(store_conn *));

@@ -50,7 +50,7 @@ static void tx_defer(store_tx *tx, tx_state state)
 
     tx->state = state;
     tx_append(&store->deferred_tail, tx);
-    uv_idle_start(&store->turn, store->turn.idle_cb);
+    store_turn_soon(store);
 }
 
 void store_tx_defer_end(store_tx *tx)

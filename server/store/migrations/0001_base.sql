@@ -108,7 +108,7 @@ CREATE TABLE waymark.relay_lease (
 INSERT INTO waymark.relay_lease (expire_time) VALUES ('-infinity');
 
 -- Makes the partitions of the next hours and drops those that are past retention.
--- Locks that are not free within a second are left for the next call.
+-- Locks that are not free soon are left for the next call, as writers queue behind the wait.
 CREATE FUNCTION waymark.outbox_maintain(retention interval) RETURNS void
 LANGUAGE plpgsql SET timezone = 'UTC' AS $$
 DECLARE
@@ -122,7 +122,7 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(8029461, 2) THEN
         RETURN;
     END IF;
-    PERFORM set_config('lock_timeout', '1s', true);
+    PERFORM set_config('lock_timeout', '200ms', true);
     part_start := to_timestamp(floor(extract(epoch FROM now()) / (part_hours * 3600))
                                * (part_hours * 3600));
     FOR i IN 0..2 LOOP
