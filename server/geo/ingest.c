@@ -152,18 +152,29 @@ static int item_compare(const void *a, const void *b)
     return left->index < right->index ? -1 : 1;
 }
 
+/* A report behind a lost one would overtake it: the lost one, sent again, would be late. */
+static void reports_refuse_overtaking(run *r)
+{
+    for (store_op *op = r->batch->ops; op != NULL; op = op->next) {
+        const geo_report *report = wm_container_of(op, geo_report, op);
+
+        if (report->lost != NULL && *report->lost)
+            op->code = geo_fail_overtaking(&op->err);
+    }
+}
+
 static void items_collect(run *r)
 {
     size_t order = 0;
     item *at;
 
     for (store_op *op = r->batch->ops; op != NULL; op = op->next)
-        r->n_items += wm_container_of(op, geo_report, op)->n;
+        r->n_items += op->code == WM_OK ? wm_container_of(op, geo_report, op)->n : 0;
     at = r->items = WM_NEW_ARRAY(r->arena, item, r->n_items);
     for (store_op *op = r->batch->ops; op != NULL; op = op->next, order++) {
         geo_report *report = wm_container_of(op, geo_report, op);
 
-        for (size_t i = 0; i < report->n; i++)
+        for (size_t i = 0; op->code == WM_OK && i < report->n; i++)
             *at++ = (item){report, order, i, report->entity_ids[i], &report->fixes[i], 0};
     }
     qsort(r->items, r->n_items, sizeof(*r->items), item_compare);
@@ -832,7 +843,12 @@ static void batch_run(store_batch *batch)
     r->batch = batch;
     r->tx = &batch->tx;
     r->arena = &batch->arena;
+    reports_refuse_overtaking(r);
     items_collect(r);
+    if (r->n_items == 0) {
+        run_give_up(r, &batch->ops->err);
+        return;
+    }
     movers_collect(r);
     places_collect(r);
     months_collect(r);
@@ -873,6 +889,13 @@ static void report_op_done(store_op *op)
     geo_report *report = wm_container_of(op, geo_report, op);
 
     report->done(report);
+}
+
+wm_code geo_fail_overtaking(wm_err *err)
+{
+    return wm_fail(err, WM_UNAVAILABLE, "STORE_UNAVAILABLE",
+                   "an earlier message of this stream was lost; open a new stream and send again "
+                   "from there");
 }
 
 bool geo_ingest_add(geo_ingest *ingest, geo_report *report, wm_err *err)

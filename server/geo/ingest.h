@@ -36,6 +36,9 @@ typedef struct geo_report {
     const char *const *entity_ids;
     const geo_fix *fixes;
     int64_t deadline_us;
+    /* NULL, or true once a report was lost that had to take effect before this one; then this
+     * one takes none and fails with STORE_UNAVAILABLE. Looked at when the report's turn comes. */
+    const bool *lost;
     wm_arena *arena; /* the results go here */
     void (*done)(struct geo_report *report);
 
@@ -49,6 +52,9 @@ typedef struct geo_report {
 /* On the loop. `wf` may be NULL. */
 geo_ingest *geo_ingest_new(lane *lane, geo_live *live, event_hub *hub, workflow *wf);
 void geo_ingest_free(geo_ingest *ingest); /* nothing may be queued */
+
+/* Says that a report was not taken since one before it was lost. */
+wm_code geo_fail_overtaking(wm_err *err);
 
 /* False: full; the report is the caller's, err says why. */
 WM_MUST_USE bool geo_ingest_add(geo_ingest *ingest, geo_report *report, wm_err *err);

@@ -9,6 +9,10 @@
  *     └────────────────────────────────────────────┘
  *
  * Answers to refused messages wait their turn in `answered` like the others.
+ *
+ * A message that is lost for want of the database takes those behind it along: had they been
+ * stored without it, its fixes would be late when they are sent again, and crossings missing. A
+ * message that is refused for what is in it does not.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -150,6 +154,7 @@ struct stream {
     size_t n_open; /* messages read and not yet answered */
     stream_message *answered, **answered_tail;
     bool reading, half_closed, cancelled, over;
+    bool lost; /* a message was: none behind it is taken */
 };
 
 static void stream_message_free(stream_message *message)
@@ -221,8 +226,10 @@ static void stream_report_done(geo_report *report)
 {
     stream_message *message = wm_container_of(report, stream_message, report);
 
-    if (report->op.code != WM_OK)
+    if (report->op.code != WM_OK) {
         message->err = report->op.err;
+        message->stream->lost |= report->op.code != WM_INVALID;
+    }
     stream_answer(message);
 }
 
@@ -258,15 +265,22 @@ void geo_stream_message(rpc_call *call, const Waymark__Geo__V1__StreamPositionsR
     message->report.namespace_id = rpc_namespace(call);
     message->report.deadline_us = rpc_deadline_us(call);
     message->report.done = stream_report_done;
+    message->report.lost = &s->lost;
     s->reading = false;
     s->n_open++;
     if (stream_namespace_check(call, request->namespace_, &message->err) != WM_OK ||
         report_read(&message->report, &message->arena, request->n_positions, request->positions,
-                    true, &message->err) != WM_OK ||
-        !geo_ingest_add(geo_lane_of(call)->ingest, &message->report, &message->err))
+                    true, &message->err) != WM_OK) {
         stream_answer(message);
-    else
+    } else if (s->lost) {
+        geo_fail_overtaking(&message->err);
+        stream_answer(message);
+    } else if (!geo_ingest_add(geo_lane_of(call)->ingest, &message->report, &message->err)) {
+        s->lost = true;
+        stream_answer(message);
+    } else {
         stream_go_on(s);
+    }
 }
 
 void geo_stream_half_closed(rpc_call *call)

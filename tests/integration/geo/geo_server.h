@@ -195,6 +195,14 @@ inline char *Text(const std::string &text)
     return Text(text.c_str());
 }
 
+inline void AppendCrossings(std::vector<std::string> *lines,
+                            Waymark__Geo__V1__Crossing *const *crossings, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        lines->push_back(std::string(crossings[i]->entity_id) + "," + crossings[i]->fence_id + "," +
+                         KindText(crossings[i]->kind) + "," + TimeText(crossings[i]->time));
+}
+
 inline Result Report(const GeoServer &server, const std::vector<Fix> &fixes,
                      const std::string &name = "")
 {
@@ -212,14 +220,26 @@ inline Result Report(const GeoServer &server, const std::vector<Fix> &fixes,
     result.SetStatus(reply);
     if (response != nullptr) {
         result.outcomes.assign(response->outcomes, response->outcomes + response->n_outcomes);
-        for (size_t i = 0; i < response->n_crossings; i++) {
-            const Waymark__Geo__V1__Crossing *c = response->crossings[i];
-
-            result.lines.push_back(std::string(c->entity_id) + "," + c->fence_id + "," +
-                                   KindText(c->kind) + "," + TimeText(c->time));
-        }
+        AppendCrossings(&result.lines, response->crossings, response->n_crossings);
         result.revision = response->revision;
     }
+    waymark_reply_free(reply);
+    return result;
+}
+
+inline Result CreateFence(const GeoServer &server, const std::string &id,
+                          Google__Protobuf__Struct *geometry)
+{
+    Waymark__Geo__V1__Fence fence = WAYMARK__GEO__V1__FENCE__INIT;
+    Waymark__Geo__V1__CreateFenceRequest request = WAYMARK__GEO__V1__CREATE_FENCE_REQUEST__INIT;
+    waymark_reply *reply;
+    Result result;
+
+    fence.fence_id = Text(id);
+    fence.geometry = geometry;
+    request.fence = &fence;
+    waymark_geo_v1_fence_service_create_fence_sync(server.client(), &request, nullptr, &reply);
+    result.SetStatus(reply);
     waymark_reply_free(reply);
     return result;
 }
@@ -228,18 +248,8 @@ inline Result CreateFence(const GeoServer &server, const std::string &id,
                           const std::string &geojson)
 {
     Arena arena;
-    Waymark__Geo__V1__Fence fence = WAYMARK__GEO__V1__FENCE__INIT;
-    Waymark__Geo__V1__CreateFenceRequest request = WAYMARK__GEO__V1__CREATE_FENCE_REQUEST__INIT;
-    waymark_reply *reply;
-    Result result;
 
-    fence.fence_id = Text(id);
-    fence.geometry = StructOf(arena.get(), geojson);
-    request.fence = &fence;
-    waymark_geo_v1_fence_service_create_fence_sync(server.client(), &request, nullptr, &reply);
-    result.SetStatus(reply);
-    waymark_reply_free(reply);
-    return result;
+    return CreateFence(server, id, StructOf(arena.get(), geojson));
 }
 
 inline Result UpdateFence(const GeoServer &server, const std::string &id,
