@@ -198,7 +198,7 @@ static grpc_channel *make_channel(const waymark_client_options *options, size_t 
     grpc_channel_credentials *credentials =
         options->tls ? tls_credentials(options, problem) : grpc_insecure_credentials_create();
     grpc_channel *channel;
-    grpc_arg args[12];
+    grpc_arg args[16];
     size_t n = 0;
 
     if (credentials == NULL)
@@ -213,6 +213,10 @@ static grpc_channel *make_channel(const waymark_client_options *options, size_t 
     /* A retry in the core would hide from callers that a write may have happened twice. */
     args[n++] = int_arg(GRPC_ARG_ENABLE_RETRIES, 0);
     args[n++] = int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    /* A peer that went silent under open calls is given up within 40 s. */
+    args[n++] = int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, CLIENT_KEEPALIVE_MS);
+    args[n++] = int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, CLIENT_KEEPALIVE_TIMEOUT_MS);
+    args[n++] = int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     if (options->own_connection)
         args[n++] = int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     if (options->tls && options->tls_name != NULL)

@@ -30,6 +30,8 @@ enum {
     CLIENT_TICK_MS = 500,        /* how often waiting calls' deadlines are looked at */
     CLIENT_FREE_CALLS_MAX = 512, /* unary calls kept for reuse, per client */
     CLIENT_THREADS_MAX = 64,
+    CLIENT_KEEPALIVE_MS = 30000, /* the server takes a ping every 10 s */
+    CLIENT_KEEPALIVE_TIMEOUT_MS = 10000,
     CLIENT_METADATA_MAX = 64,    /* pieces sent with one call */
     CREDENTIALS_CHECK_MS = 1000, /* between looks at a token file */
     CREDENTIALS_TOKEN_SIZE_MAX = 64 * 1024
