@@ -36,9 +36,9 @@ enum {
     DEMO_BATCH_MAX = 500,
     DEMO_LOOK_AHEAD_US = 20000, /* fixes due this soon go in one message */
     DEMO_WATCH_WAIT_S = 3,
-    DEMO_WORK_MS = 50,
+    DEMO_WORK_MS = 20,
     DEMO_QUIET_MS = 1500,
-    DEMO_QUIET_MAX_MS = 20000,
+    DEMO_QUIET_MAX_MS = 30000,
     DEMO_GRACE_MS = 2000
 };
 
@@ -197,8 +197,8 @@ static waymark_worker *work_start(demo *demo)
     waymark_worker_options options = {.queues = queues,
                                       .n_queues = 1,
                                       .name = "waymark demo",
-                                      .concurrency = 4,
-                                      .threads = 4,
+                                      .concurrency = 8,
+                                      .threads = 8,
                                       .handle = work_handle,
                                       .settled = work_settled,
                                       .connected = work_connected,

@@ -6,8 +6,10 @@ import json
 import math
 import os
 import random
+import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 import geometry
@@ -115,6 +117,34 @@ class Crossings(unittest.TestCase):
             self.server.start()
             seen = len(self.events())
         self.server.cli("geo", "import", track_file, token=self.token)
+        self.check(expected(track_file, fence_file), self.events())
+
+    def cut_database_off(self, seconds):
+        """No connection stays or can be made, for longer than the server lets work wait (2 s)."""
+        with open(os.path.join(self.server.state, "dev.env"), encoding="utf-8") as file:
+            host = dict(line.strip().split("=", 1) for line in file)["PGHOST"]
+        path = os.path.join(host, ".s.PGSQL.5432")
+        os.rename(path, path + ".away")
+        postgres = self.server.pid("postgres")
+        with open(f"/proc/{postgres}/task/{postgres}/children", encoding="ascii") as file:
+            children = file.read().split()
+        for child in children:
+            with open(f"/proc/{child}/cmdline", "rb") as file:
+                if file.read().startswith(b"postgres: waymark "):
+                    os.kill(int(child), signal.SIGTERM)
+        time.sleep(seconds)
+        os.rename(path + ".away", path)
+
+    def test_a_database_that_was_away_costs_no_crossing(self):
+        track_file, fence_file = synthetic(self.directory.name, entities=300, fixes=250)
+        self.server.cli("fence", "put", fence_file, token=self.token)
+        importer = self.start_import(self.server, track_file)
+        for _ in range(2):
+            time.sleep(0.4)
+            self.cut_database_off(2.7)
+        output, _ = importer.communicate(timeout=120)
+        self.assertEqual(importer.returncode, 0, output.decode())
+        self.assertIn("0 late", output.decode())
         self.check(expected(track_file, fence_file), self.events())
 
     def test_two_servers_share_the_database(self):
