@@ -11,7 +11,7 @@ PACKAGES_BUILD=(
 )
 PACKAGES_RUN=(
     postgresql-15 postgresql-15-postgis-3 python3 python3-grpc-tools python3-grpcio
-    python3-protobuf redis-server util-linux
+    python3-pkg-resources python3-protobuf redis-server util-linux
 )
 PACKAGES_TEST=(clang curl glewlwyd openssl procps python3-cryptography python3-jwt)
 PACKAGES_LINT=(clang-format shellcheck)
