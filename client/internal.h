@@ -15,14 +15,13 @@
 #ifndef WAYMARK_CLIENT_INTERNAL_H
 #define WAYMARK_CLIENT_INTERNAL_H
 
-#include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/arena.h"
-#include "base/codec.h"
 #include "base/method.h"
+#include "client/wire.h"
 #include "include/waymark/call.h"
 
 enum {
@@ -141,27 +140,6 @@ bool client_call_end(client_call *call, bool recycle);
 void client_calls_free(waymark_client *client);
 /* The channel's handle of a method, for cheaper calls. */
 void *client_method_register(waymark_client *client, const wm_method *method);
-
-/* A request as one slice in a buffer. */
-grpc_byte_buffer *client_pack(const ProtobufCMessage *message);
-/* Unpacks into the arena. False: `err` says what is wrong with the bytes. */
-bool client_unpack(wm_arena *arena, const ProtobufCMessageDescriptor *descriptor,
-                   grpc_byte_buffer *buffer, ProtobufCMessage **message, wm_err *err);
-
-/* ---- status ---- */
-
-/* What a RECV_STATUS_ON_CLIENT batch fills. */
-typedef struct client_trailer {
-    grpc_metadata_array initial, trailing;
-    grpc_status_code code;
-    grpc_slice message;
-} client_trailer;
-
-void client_status_read(wm_arena *arena, const client_trailer *trailer, bool want_metadata,
-                        waymark_status *status);
-/* A status that the SDK makes; texts are copied into the arena. */
-void client_status_make(wm_arena *arena, waymark_code code, const char *reason, const char *message,
-                        waymark_status *status);
 
 /* ThreadSanitizer does not see the synchronisation inside the gRPC core, which is not built
  * with it: these say that what happened before a batch was started happens before its event. */

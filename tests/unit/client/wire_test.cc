@@ -2,19 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "client/wire.h"
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
-
-using std::atomic_uint; // C++ has no <stdatomic.h> yet
-
-extern "C" {
-#include "client/internal.h"
-}
 
 namespace {
 
