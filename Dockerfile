@@ -1,13 +1,17 @@
 # The image of waymarkd: built from this checkout by Bazel, then only what runs.
 #
 #     docker build -t waymark .        (or ./dev image, which also works without Docker)
-#     docker run -p 7654:7654 -e WAYMARK_POSTGRES=... -e WAYMARK_ISSUER=... waymark
+#     docker run -p 7654:7654 -e WAYMARKD_POSTGRES=... -e WAYMARKD_ISSUER=... waymark
 #
-# waymarkd reads its options from the environment too: WAYMARK_POSTGRES for --postgres.
+# waymarkd reads its options from the environment too: WAYMARKD_POSTGRES for --postgres.
 ARG BASE=docker.io/library/debian:12-slim
 
 FROM ${BASE} AS build
 WORKDIR /src
+# The packages first: this layer stays when only the code changes.
+COPY dev ./
+COPY dev.d ./dev.d
+RUN ./dev build --packages
 COPY . .
 # The Debian packages that hold the libraries the programs link are found by asking for them.
 RUN ./dev build --programs \
@@ -25,7 +29,7 @@ RUN apt-get update \
 COPY --from=build /out/bin/ /usr/local/bin/
 COPY LICENSE NOTICE /usr/share/doc/waymark/
 USER 7654:7654
-ENV WAYMARK_LISTEN=0.0.0.0:7654
+ENV WAYMARKD_LISTEN=0.0.0.0:7654
 EXPOSE 7654
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \

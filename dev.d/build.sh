@@ -69,11 +69,17 @@ build_python_client() {
 
 cmd_build() {
     local config=opt
-    if [ "${1:-}" = --programs ]; then # what the image takes: only waymarkd and waymark
-        need build
-        build_programs
-        return
-    fi
+    case ${1:-} in
+        --packages) # what the image's first layer is
+            need build
+            return
+            ;;
+        --programs) # and its second
+            need build
+            build_programs
+            return
+            ;;
+    esac
     while [ $# -gt 0 ] && [[ $1 == --* ]]; do
         config=$(config_option "$1") || die 2 "build: unknown option $1"
         shift

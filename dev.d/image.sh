@@ -41,7 +41,7 @@ image_by_buildah() {
     need image
     base=$(image_base)
     step "Building the image by buildah on $base"
-    buildah bud --format docker --isolation chroot --build-arg "BASE=$base" -t "$1" . >&2
+    buildah bud --format docker --isolation chroot --layers --build-arg "BASE=$base" -t "$1" . >&2
     image_try buildah_try "$1"
 }
 
@@ -92,9 +92,9 @@ image_try() {
         start_server --fresh
         sockets=$(dev_env PGHOST)
         TRIAL_ENVIRONMENT=(
-            "WAYMARK_LISTEN=127.0.0.1:$((PORT + 2))"
-            "WAYMARK_ISSUER=https://issuer.invalid" # asked for keys only when a token comes
-            "WAYMARK_POSTGRES=host=$sockets dbname=$(dev_env PGDATABASE) user=$(dev_env PGUSER)"
+            "WAYMARKD_LISTEN=127.0.0.1:$((PORT + 2))"
+            "WAYMARKD_ISSUER=https://issuer.invalid" # asked for keys only when a token comes
+            "WAYMARKD_POSTGRES=host=$sockets dbname=$(dev_env PGDATABASE) user=$(dev_env PGUSER)"
         )
         step "Starting $tag once"
         # The socket's owner: PostgreSQL's unprivileged user.

@@ -94,8 +94,6 @@ start_server() {
     if [ "$(stat -c %s "$log" 2>/dev/null || echo 0)" -gt "$LOG_SIZE_MAX" ]; then
         mv -f "$log" "$log.1"
     fi
-    # A shell with ./dev env in it must not tell the server what its issuer is.
-    unset WAYMARK_ISSUER WAYMARK_TOKEN
     setsid "$BIN_DIR/waymarkd" dev --state "$STATE" --listen "127.0.0.1:$PORT" "$@" \
         </dev/null >>"$log" 2>&1 &
     pid=$!
