@@ -21,6 +21,8 @@
 
 typedef Waymark__Workflow__V1__TaskRecord task_record;
 
+enum { APPLY_MEMORY_MAX = 160 * 1024 * 1024 };
+
 /* ---- LOCK ---- */
 
 static bool asks_for_task(const workflow_ask *ask, wm_uuid *task_id)
@@ -180,6 +182,13 @@ static const workflow_request_row *find_request(const workflow_apply *a, const w
 
 /* ---- DECIDE ---- */
 
+/* Instances are up to a few hundred KB, their trees thirty times that: a batch of the biggest
+ * does not fit, and what comes last in it is asked to come again. */
+static bool is_full(const workflow_apply *a)
+{
+    return wm_arena_used(a->arena) > APPLY_MEMORY_MAX;
+}
+
 static void answer(workflow_ask *ask, const workflow_row *row, const move_entry *entry)
 {
     ask->code = WM_OK;
@@ -239,6 +248,43 @@ static void decide_event(workflow_apply *a, workflow_ask *ask, workflow_row *row
         answer(ask, row, wm_container_of(row->move.entries_tail, move_entry, next));
 }
 
+static int compare_entity(int32_t namespace_id, const char *entity, const workflow_row *row)
+{
+    return workflow_key_compare(namespace_id, entity, row->move.namespace_id, row->move.entity_id);
+}
+
+static int compare_by_entity(const void *x, const void *y)
+{
+    const workflow_row *a = *(const workflow_row *const *)x, *b = *(const workflow_row *const *)y;
+    int order = compare_entity(a->move.namespace_id, a->move.entity_id, b);
+
+    return order ? order : strcmp(a->move.instance_id, b->move.instance_id);
+}
+
+static void sort_by_entity(workflow_apply *a)
+{
+    a->by_entity = WM_NEW_ARRAY(a->arena, workflow_row *, a->n_rows + 1);
+    for (size_t i = 0; i < a->n_rows; i++)
+        a->by_entity[i] = &a->rows[i];
+    qsort(a->by_entity, a->n_rows, sizeof *a->by_entity, compare_by_entity);
+}
+
+/* The first row of the entity or of one after it. */
+static size_t find_entity(const workflow_apply *a, int32_t namespace_id, const char *entity)
+{
+    size_t low = 0, high = a->n_rows;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (compare_entity(namespace_id, entity, a->by_entity[middle]) > 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 /* Every running instance bound to the entity. */
 static void decide_entity(workflow_apply *a, workflow_ask *ask)
 {
@@ -250,12 +296,12 @@ static void decide_entity(workflow_apply *a, workflow_ask *ask)
                       ask->event_time_us};
 
     ask->code = WM_OK;
-    for (size_t i = 0; i < a->n_rows; i++) {
-        workflow_row *row = &a->rows[i];
+    for (size_t i = find_entity(a, ask->namespace_id, ask->instance_id); i < a->n_rows; i++) {
+        workflow_row *row = a->by_entity[i];
 
-        if (a->row_codes[i] == WM_OK && !row->move.state.ended &&
-            row->move.namespace_id == ask->namespace_id &&
-            strcmp(row->move.entity_id, ask->instance_id) == 0)
+        if (compare_entity(ask->namespace_id, ask->instance_id, row) != 0)
+            return;
+        if (a->row_codes[row - a->rows] == WM_OK && !row->move.state.ended)
             take_or_record(a, row, &take);
     }
 }
@@ -429,6 +475,11 @@ static void decide(workflow_apply *a, workflow_ask *ask)
             ask_fail(ask, WM_NOT_FOUND, "TASK_NOT_FOUND", "the task is over");
         return;
     }
+    if (a->row_codes[row - a->rows] == WM_EXHAUSTED || is_full(a)) {
+        ask_fail(ask, WM_EXHAUSTED, "STORE_BUSY", "too many big instances at once");
+        ask->err.retry_after_ms = 50;
+        return;
+    }
     if (a->row_codes[row - a->rows] != WM_OK) {
         ask_fail(ask, WM_DATA_LOSS, "INTERNAL", "the stored instance cannot be read");
         return;
@@ -490,6 +541,8 @@ static void load_rows(workflow_apply *a)
         row->move.chart = a->charts[i];
         if (!a->charts[i])
             a->row_codes[i] = WM_DATA_LOSS;
+        else if (is_full(a))
+            a->row_codes[i] = WM_EXHAUSTED;
         else
             a->row_codes[i] =
                 workflow_move_load(&row->move, a->arena, row->move.data, row->move.memory,
@@ -497,14 +550,36 @@ static void load_rows(workflow_apply *a)
     }
 }
 
+/* Nobody could send an entity's events again, so its transaction fails as a whole. */
+static bool loses_entity_events(const workflow_apply *a)
+{
+    return a->has_bound && is_full(a);
+}
+
+static void apply_too_big(store_tx *tx, wm_code code)
+{
+    workflow_apply *a = (workflow_apply *)tx->ctx;
+
+    (void)code;
+    code = wm_fail(&tx->err, WM_EXHAUSTED, "STORE_BUSY",
+                   "too many big instances are bound to these entities");
+    a->ready(a, code);
+}
+
 static void apply_decide(workflow_apply *a)
 {
     load_rows(a);
+    if (a->has_bound)
+        sort_by_entity(a);
     a->done = WM_NEW_ARRAY(a->arena, const workflow_task_row *, a->n_asks);
     a->retries = WM_NEW_ARRAY(a->arena, workflow_retry, a->n_asks);
     a->n_done = a->n_retries = 0;
     for (size_t i = 0; i < a->n_asks; i++)
         decide(a, a->asks[i]);
+    if (loses_entity_events(a)) {
+        store_tx_rollback(a->tx, apply_too_big);
+        return;
+    }
     add_writes(a);
     a->ready(a, WM_OK);
 }

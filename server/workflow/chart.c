@@ -772,7 +772,8 @@ wm_code workflow_chart_compile(const proto_chart *definition, workflow_chart **m
 
     if (!chart)
         abort();
-    wm_arena_init(&chart->arena, 0);
+    /* A character of an expression may need a hundred bytes. */
+    wm_arena_init(&chart->arena, (size_t)1024 * CHART_SIZE_MAX);
     chart->references = 1;
     c.arena = &chart->arena;
     found->n = found->n_kept = 0;

@@ -24,7 +24,7 @@ enum {
     CHART_DEPTH_MAX = 20,        /* nested states; the wire allows 64 messages */
     CHART_DIAGNOSTICS_MAX = 100, /* more are counted, not kept */
     CHART_NAME_MAX = 128,        /* bytes of state ids, event and task names */
-    CHART_SIZE_MAX = 1024 * 1024 /* bytes of the definition */
+    CHART_SIZE_MAX = 256 * 1024  /* bytes of the definition */
 };
 
 #define CHART_DELAY_MS_MAX (3653LL * 24 * 3600 * 1000) /* ten years */

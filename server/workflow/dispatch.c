@@ -200,6 +200,19 @@ void workflow_worker_add_credits(workflow_dispatch *d, workflow_worker *worker, 
     pthread_mutex_unlock(&d->mutex);
 }
 
+uint32_t workflow_worker_take_credits(workflow_dispatch *d, workflow_worker *worker)
+{
+    uint32_t n;
+
+    pthread_mutex_lock(&d->mutex);
+    n = worker->credits;
+    if (n > 0)
+        set_ready(worker, false);
+    worker->credits = 0;
+    pthread_mutex_unlock(&d->mutex);
+    return n;
+}
+
 void workflow_worker_close(workflow_dispatch *d, workflow_worker *worker)
 {
     workflow_subscription *subscriptions;

@@ -692,8 +692,16 @@ static const wm_json *eval_in(evaluation *e, const wm_json *a, const wm_json *b)
     return workflow_value_bool(false);
 }
 
+/* One value may be long, and a thousand of them too much. */
+static bool is_out_of_memory(const evaluation *e)
+{
+    return e->env->memory_max > 0 && wm_arena_used(e->arena) > e->env->memory_max;
+}
+
 static const wm_json *eval_join(evaluation *e, const wm_json *a, const wm_json *b)
 {
+    if (is_out_of_memory(e))
+        return eval_fail(e, "too much memory is used");
     if (a->kind == WM_JSON_STRING && b->kind == WM_JSON_STRING) {
         size_t len = a->text_len + b->text_len;
         char *text;

@@ -44,6 +44,7 @@ typedef struct workflow_env {
     const char *instance_id, *entity_id; /* "" when unbound */
     bool (*in_state)(const void *ctx, const char *id);
     const void *ctx;
+    size_t memory_max; /* the arena's size at which evaluating fails; 0: no limit */
 } workflow_env;
 
 WM_MUST_USE wm_code workflow_expr_compile(wm_arena *arena, const char *text,

@@ -180,8 +180,9 @@ struct workflow_apply {
     size_t n_timers;
     workflow_request_row *requests;
     size_t n_requests;
-    workflow_chart **charts; /* of rows, referenced; NULL: none */
-    wm_code *row_codes;      /* an instance that cannot be read fails alone */
+    workflow_chart **charts;  /* of rows, referenced; NULL: none */
+    wm_code *row_codes;       /* an instance that cannot be read fails alone */
+    workflow_row **by_entity; /* ENTITY: rows by (namespace, entity) */
     /* What is written. */
     const workflow_task_row **done;
     size_t n_done;
@@ -243,6 +244,8 @@ void workflow_dispatch_free(workflow_dispatch *dispatch);
 void workflow_worker_open(workflow_dispatch *dispatch, workflow_worker *worker,
                           const char *const *queues, size_t n);
 void workflow_worker_add_credits(workflow_dispatch *dispatch, workflow_worker *worker, uint32_t n);
+/* Takes all credits back that are not used; how many they were. */
+uint32_t workflow_worker_take_credits(workflow_dispatch *dispatch, workflow_worker *worker);
 /* Nothing is delivered from then on; what is on its way is released. Gives the opener's
  * reference back. */
 void workflow_worker_close(workflow_dispatch *dispatch, workflow_worker *worker);

@@ -20,6 +20,8 @@
 
 enum { START_TRIES_MAX = 5, PAGE_MAX = 1000, PAGE_DEFAULT = 100 };
 
+enum { HISTORY_INSTANCE_REVISION = 13 }; /* a column of workflow_stmt_history */
+
 /* ---- checks at the door ---- */
 
 wm_code workflow_check_id(const char *id, const char *field, wm_err *err)
@@ -55,6 +57,10 @@ wm_code workflow_check_data(wm_arena *arena, const Google__Protobuf__Struct *in,
                             const wm_json **data, const char **text, wm_err *err)
 {
     *text = NULL;
+    /* Before it is made a tree of, which may be thirty times as big. */
+    if (in && google__protobuf__struct__get_packed_size(in) > WORKFLOW_VALUE_SIZE_MAX)
+        return wm_fail_field(err, field, "FIELD_TOO_LONG", "longer than %d bytes",
+                             WORKFLOW_VALUE_SIZE_MAX);
     if (workflow_value_from_struct(arena, in, field, data, err) != WM_OK)
         return err->code;
     if (!(*data)->first)
@@ -567,13 +573,12 @@ static void history_done(store_query *query, wm_code code)
         return;
     }
     response.entries = WM_NEW_ARRAY(arena, Waymark__Workflow__V1__HistoryEntry *, n);
-    /* One row more than the page tells of a next one; an empty one, that the instance is
-     * there and has nothing more. */
-    for (size_t i = 0; i < n && i < (size_t)c->page_size && !store_is_null(rows, i, 0); i++)
+    for (size_t i = 0; i < n && !store_is_null(rows, i, 0); i++)
         response.entries[response.n_entries++] = read_entry(rows, i, arena);
-    if (n > (size_t)c->page_size)
+    if (response.n_entries > 0 && response.entries[response.n_entries - 1]->revision <
+                                      store_int64(rows, 0, HISTORY_INSTANCE_REVISION))
         response.next_page_token =
-            wm_arena_printf(arena, "%" PRId64, store_int64(rows, (size_t)c->page_size - 1, 0));
+            wm_arena_printf(arena, "%" PRId64, response.entries[response.n_entries - 1]->revision);
     waymark_workflow_v1_workflow_service_list_history_reply(c->call, &response);
 }
 
@@ -603,7 +608,7 @@ void workflow_list_history(rpc_call *call, const Waymark__Workflow__V1__ListHist
     store_arg_int32(&args, rpc_namespace(call));
     store_arg_text(&args, request->instance_id);
     store_arg_int64(&args, token[0] ? strtoll(token, NULL, 10) : 0);
-    store_arg_int32(&args, c->page_size + 1);
+    store_arg_int32(&args, c->page_size);
     store_query_start(wl->store, &c->query, rpc_arena(call), &workflow_stmt_history, &args, false,
                       history_done);
 }

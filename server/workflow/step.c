@@ -25,7 +25,7 @@ typedef struct step {
     workflow_env env; /* its event is the one being handled */
     queued_event *queue, **queue_tail;
     bool running;
-    bool too_much; /* effects beyond their limit */
+    bool too_much; /* effects or memory beyond their limit */
     /* Of the microstep. */
     const chart_transition **enabled;
     size_t n_enabled;
@@ -236,17 +236,41 @@ static bool run_choose(step *s, const chart_action *action)
     return true;
 }
 
+/* Without its limit a value that wraps itself would get deeper than any stack. */
+static bool run_assign(step *s, const chart_action *action)
+{
+    const wm_json *value = evaluate(s, action->value, action->name);
+
+    if (!value)
+        return false;
+    if (workflow_value_size(value, WORKFLOW_VALUE_SIZE_MAX) > WORKFLOW_VALUE_SIZE_MAX) {
+        raise_error(s, action->name, "the value is too long or nested too deep");
+        return false;
+    }
+    s->state->data = workflow_value_set(s->arena, s->state->data, action->name, value);
+    return true;
+}
+
+/* Task inputs and event data are written out: what shares its parts in memory does not there. */
+static void count_data(step *s, const wm_json *data)
+{
+    s->effects->data_size += workflow_value_size(data, STEP_DATA_SIZE_MAX);
+    if (s->effects->data_size > STEP_DATA_SIZE_MAX)
+        s->too_much = true;
+}
+
 /* False: it failed, the rest of its block does not run. */
 static bool run_action(step *s, const chart_action *action)
 {
     const wm_json *value = NULL;
 
+    if (wm_arena_used(s->arena) > s->env.memory_max)
+        s->too_much = true;
+    if (s->too_much)
+        return false;
     switch (action->kind) {
     case CHART_ASSIGN:
-        value = evaluate(s, action->value, action->name);
-        if (value)
-            s->state->data = workflow_value_set(s->arena, s->state->data, action->name, value);
-        return value != NULL;
+        return run_assign(s, action);
     case CHART_RAISE:
     case CHART_SEND:
     case CHART_TASK:
@@ -263,6 +287,7 @@ static bool run_action(step *s, const chart_action *action)
     }
     if (!value)
         return false;
+    count_data(s, value);
     if (action->kind == CHART_RAISE) {
         raise_event(s, action->name, value);
     } else if (action->kind == CHART_SEND) {
@@ -706,13 +731,20 @@ static void end_instance(step *s)
     s->state->ended = true;
 }
 
+static wm_code fail_loops(const step *s, wm_err *err)
+{
+    return wm_fail(err, WM_PRECONDITION, "CHART_LOOPS",
+                   "chart %s does not come to rest within %d microsteps, %d effects and %d bytes",
+                   s->chart->chart_id, STEP_MICROSTEPS_MAX, STEP_EFFECTS_MAX, STEP_DATA_SIZE_MAX);
+}
+
 static wm_code macrostep(step *s, wm_err *err)
 {
     for (int n = 0; s->running; n++) {
+        if (wm_arena_used(s->arena) > s->env.memory_max)
+            s->too_much = true;
         if (n == STEP_MICROSTEPS_MAX || s->too_much)
-            return wm_fail(err, WM_PRECONDITION, "CHART_LOOPS",
-                           "chart %s does not come to rest within %d microsteps and %d effects",
-                           s->chart->chart_id, STEP_MICROSTEPS_MAX, STEP_EFFECTS_MAX);
+            return fail_loops(s, err);
         select_transitions(s, NULL);
         if (s->n_enabled == 0) {
             const workflow_event *event = next_internal(s);
@@ -726,7 +758,8 @@ static wm_code macrostep(step *s, wm_err *err)
     }
     if (!s->running)
         end_instance(s);
-    return WM_OK;
+    /* The last microstep may have been the one too many. */
+    return s->too_much ? fail_loops(s, err) : WM_OK;
 }
 
 static void step_init(step *s, const workflow_chart *chart, wm_arena *arena,
@@ -743,6 +776,7 @@ static void step_init(step *s, const workflow_chart *chart, wm_arena *arena,
     s->env.instance_id = identity->instance_id;
     s->env.entity_id = identity->entity_id;
     s->env.in_state = env_in_state;
+    s->env.memory_max = wm_arena_used(arena) + STEP_MEMORY_MAX;
     s->env.ctx = s;
     s->enabled = WM_NEW_ARRAY(arena, const chart_transition *, chart->n_states);
     s->to_enter = workflow_set_new(chart, arena);

@@ -23,9 +23,11 @@ extern "C" {
 #endif
 
 enum {
-    STEP_MICROSTEPS_MAX = 1000, /* in one macrostep */
-    STEP_EFFECTS_MAX = 5000,    /* of one macrostep */
-    STEP_LOGS_MAX = 100         /* kept of one macrostep */
+    STEP_MICROSTEPS_MAX = 1000,        /* in one macrostep */
+    STEP_EFFECTS_MAX = 5000,           /* of one macrostep */
+    STEP_LOGS_MAX = 100,               /* kept of one macrostep */
+    STEP_DATA_SIZE_MAX = 1024 * 1024,  /* about: task inputs and event data of one macrostep */
+    STEP_MEMORY_MAX = 32 * 1024 * 1024 /* about: what a macrostep may take of the arena */
 };
 
 /* An instance between events. */
@@ -64,7 +66,8 @@ struct workflow_effect {
 typedef struct workflow_effects {
     workflow_effect *first, **tail;
     size_t n, n_logs;
-    bool handled; /* a transition was taken */
+    size_t data_size; /* of tasks, timers and sends, about */
+    bool handled;     /* a transition was taken */
 } workflow_effects;
 
 /* What the chart may read of the instance. */

@@ -290,12 +290,17 @@ const store_stmt workflow_stmt_get = {
 const store_stmt workflow_stmt_history = {
     "workflow_history",
     "SELECT h.revision, h.kind::int4, h.handled, h.create_time, h.event_time, h.event,"
-    "  h.data::text, array_to_string(h.from_configuration, ' '),"
+    "  h.data_text, array_to_string(h.from_configuration, ' '),"
     "  array_to_string(h.to_configuration, ' '), array_to_string(h.started_tasks, ' '),"
-    "  h.logs::text, h.request_id, h.failure"
-    " FROM waymark.workflow_instance i LEFT JOIN LATERAL (SELECT * FROM waymark.workflow_history h"
-    "   WHERE h.namespace_id = i.namespace_id AND h.instance_id = i.instance_id"
-    "    AND h.revision > $3::int8 ORDER BY h.revision LIMIT $4::int4) h ON true"
+    "  h.logs_text, h.request_id, h.failure, i.revision"
+    " FROM waymark.workflow_instance i LEFT JOIN LATERAL ("
+    "   SELECT *, sum(coalesce(length(data_text), 0) + coalesce(length(logs_text), 0))"
+    "     OVER (ORDER BY revision ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS size_before"
+    "   FROM (SELECT h.*, h.data::text AS data_text, h.logs::text AS logs_text"
+    "    FROM waymark.workflow_history h"
+    "    WHERE h.namespace_id = i.namespace_id AND h.instance_id = i.instance_id"
+    "     AND h.revision > $3::int8 ORDER BY h.revision LIMIT $4::int4) h"
+    "   ) h ON coalesce(h.size_before, 0) < 1048576"
     " WHERE i.namespace_id = $1::int4 AND i.instance_id = $2::text ORDER BY h.revision",
 };
 

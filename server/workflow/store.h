@@ -130,8 +130,10 @@ void workflow_store_lease_args(store_args *args, wm_arena *arena, const workflow
 
 /* ---- single reads ---- */
 
-extern const store_stmt workflow_stmt_get;         /* $1 namespace $2 instance */
-extern const store_stmt workflow_stmt_history;     /* $1 namespace $2 instance $3 after $4 limit */
+extern const store_stmt workflow_stmt_get; /* $1 namespace $2 instance */
+/* $1 namespace $2 instance $3 after $4 limit. A page is about 1 MiB at most; the last column is
+ * the instance's revision. One row of nulls: nothing more. No row: no such instance. */
+extern const store_stmt workflow_stmt_history;
 extern const store_stmt workflow_stmt_put_chart;   /* $1 namespace $2 id $3 digest $4 definition */
 extern const store_stmt workflow_stmt_get_chart;   /* $1 namespace $2 id $3 version or 0 */
 extern const store_stmt workflow_stmt_list_charts; /* $1 namespace $2 after $3 limit */

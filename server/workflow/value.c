@@ -192,6 +192,28 @@ static void write_value(wm_buf *buf, const wm_json *value, int depth)
     wm_buf_char(buf, object ? '}' : ']');
 }
 
+/* Stops as soon as it is too much, so that neither depth nor shared parts cost anything. */
+static size_t size_of(const wm_json *value, size_t max, int depth)
+{
+    size_t size = 8 + (value->kind == WM_JSON_STRING ? value->text_len : 0);
+
+    if (value->kind != WM_JSON_ARRAY && value->kind != WM_JSON_OBJECT)
+        return size;
+    if (depth > WORKFLOW_VALUE_DEPTH_MAX)
+        return max + 1;
+    for (const wm_json *member = value->first; member && size <= max; member = member->next) {
+        size += member->name ? strlen(member->name) + 3 : 1;
+        if (size <= max)
+            size += size_of(member, max - size, depth + 1);
+    }
+    return size;
+}
+
+size_t workflow_value_size(const wm_json *value, size_t max)
+{
+    return size_of(value, max, 0);
+}
+
 void workflow_value_write(wm_buf *buf, const wm_json *value)
 {
     write_value(buf, value, 0);

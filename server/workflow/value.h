@@ -18,8 +18,8 @@ extern "C" {
 #endif
 
 enum {
-    WORKFLOW_VALUE_SIZE_MAX = 1024 * 1024, /* an instance's variables, an event's data */
-    WORKFLOW_VALUE_DEPTH_MAX = 48          /* leaves room for Struct's two levels per level */
+    WORKFLOW_VALUE_SIZE_MAX = 256 * 1024, /* an instance's variables, an event's data */
+    WORKFLOW_VALUE_DEPTH_MAX = 48         /* leaves room for Struct's two levels per level */
 };
 
 const wm_json *workflow_value_null(void);
@@ -47,6 +47,8 @@ const wm_json *workflow_value_set(wm_arena *arena, const wm_json *object, const 
 const wm_json *workflow_value_merge(wm_arena *arena, const wm_json *under, const wm_json *over);
 bool workflow_value_equal(const wm_json *a, const wm_json *b);
 
+/* About the length of its text, or a number above `max` when it is longer or nested too deep. */
+size_t workflow_value_size(const wm_json *value, size_t max);
 /* Appends the text; buf->failed when it is too long or nested too deep. */
 void workflow_value_write(wm_buf *buf, const wm_json *value);
 /* NULL when it is longer than WORKFLOW_VALUE_SIZE_MAX or nested too deep. */

@@ -5,7 +5,8 @@
  *                  leave together in the next
  *
  * The stream keeps no more than WORK_OPS_MAX operations under way: it asks for the next
- * message only below that. Tasks out are bounded by the worker's credits.
+ * message only below that. Tasks out are bounded by the worker's credits, and by bytes: when
+ * a slow reader leaves too many waiting here, its credits are put aside until they have left.
  *
  * Lives: the stream is on the heap. The dispatch refers to it as a worker, operations under
  * way count in `n_ops`; whichever ends last of call, worker and operations frees it. The call
@@ -20,7 +21,12 @@
 
 #include "server/workflow/task.h"
 
-enum { WORK_OPS_MAX = 1024, WORK_OUT_MAX = 256 };
+enum {
+    WORK_OPS_MAX = 1024,
+    WORK_OUT_MAX = 256,                  /* tasks and acknowledgements of one message */
+    WORK_MESSAGE_SIZE_MAX = 1024 * 1024, /* of its tasks' records, and one more task */
+    WORK_WAITING_SIZE_MAX = 4 * 1024 * 1024
+};
 
 /* A task that the worker has, so that it can be given back when the stream ends. */
 typedef struct held_task {
@@ -43,8 +49,10 @@ typedef struct work_stream {
     rpc_call *call; /* NULL once it has ended */
     bool opened, reading, half_closed, gone;
     atomic_int owners; /* call and worker */
-    size_t n_ops, n_acks, n_deliveries;
-    uint32_t credits; /* given and not used, as the worker knows */
+    size_t n_ops;
+    uint32_t credits;    /* given and not used, as the worker knows */
+    uint32_t aside;      /* of these, not with the dispatch */
+    size_t waiting_size; /* of the deliveries' records */
     workflow_delivery *deliveries;
     ack *acks;
     held_task *held;
@@ -165,12 +173,16 @@ static Waymark__Workflow__V1__TaskAck *ack_message(work_stream *s, const ack *a)
 
 static void fill_message(work_stream *s, Waymark__Workflow__V1__WorkTasksResponse *response)
 {
+    size_t room = WORK_MESSAGE_SIZE_MAX;
     ack *a;
 
     response->tasks = WM_NEW_ARRAY(&s->arena, Waymark__Workflow__V1__Task *, WORK_OUT_MAX);
     response->acks = WM_NEW_ARRAY(&s->arena, Waymark__Workflow__V1__TaskAck *, WORK_OUT_MAX);
-    for (workflow_delivery *d = s->deliveries; d && response->n_tasks < WORK_OUT_MAX; d = d->next)
+    for (workflow_delivery *d = s->deliveries; d && response->n_tasks < WORK_OUT_MAX && room;
+         d = d->next) {
         response->tasks[response->n_tasks++] = workflow_task_message(&s->arena, &d->row);
+        room = d->row.record_size < room ? room - d->row.record_size : 0;
+    }
     DL_FOREACH (s->acks, a) {
         if (response->n_acks == WORK_OUT_MAX)
             break;
@@ -185,6 +197,7 @@ static void drop_sent(work_stream *s, const Waymark__Workflow__V1__WorkTasksResp
         workflow_delivery *d = s->deliveries;
 
         s->deliveries = d->next;
+        s->waiting_size -= d->row.record_size;
         if (s->credits > 0)
             s->credits--;
         hold(s, &d->row);
@@ -210,6 +223,12 @@ static void work_flush(work_stream *s)
             return;
         drop_sent(s, &response);
     }
+    if (s->aside > 0 && s->waiting_size < WORK_WAITING_SIZE_MAX / 2 && s->call && !s->gone) {
+        uint32_t n = s->aside;
+
+        s->aside = 0;
+        workflow_worker_add_credits(s->wf->dispatch, &s->worker, n);
+    }
     work_finish(s);
 }
 
@@ -218,6 +237,9 @@ static void worker_deliver(workflow_worker *worker, workflow_delivery *delivery)
     work_stream *s = wm_container_of(worker, work_stream, worker);
 
     LL_APPEND(s->deliveries, delivery);
+    s->waiting_size += delivery->row.record_size;
+    if (s->waiting_size > WORK_WAITING_SIZE_MAX)
+        s->aside += workflow_worker_take_credits(s->wf->dispatch, &s->worker);
     work_flush(s);
 }
 
@@ -360,6 +382,10 @@ static void add_credits(work_stream *s, int32_t n, const char *field)
         return;
     }
     s->credits += (uint32_t)n;
+    if (s->waiting_size > WORK_WAITING_SIZE_MAX) {
+        s->aside += (uint32_t)n;
+        return;
+    }
     workflow_worker_add_credits(s->wf->dispatch, &s->worker, (uint32_t)n);
 }
 

@@ -192,6 +192,47 @@ TEST(Step, GrowingValuesAreStopped)
     EXPECT_EQ(run.send("go"), "CHART_LOOPS");
 }
 
+TEST(Step, ValuesThatWrapOrDoubleThemselvesAreStopped)
+{
+    for (const char *expression : {"[data.l]", "[data.l, data.l]"}) {
+        Stepper run(std::string(R"({"chartId":"c","data":{"l":1},"states":[{"id":"a","transitions":[
+            {"event":"go","actions":[{"assign":{"variable":"l","expression":")") +
+                    expression + R"("}}]},
+            {"event":"error.execution","targets":["stopped"]}]},{"id":"stopped"}]})");
+        run.start();
+        std::string at = "a";
+        for (int i = 0; i < 100 && at == "a"; i++)
+            at = run.send("go");
+        EXPECT_EQ(at, "stopped");
+        EXPECT_EQ(run.effects(), (List{"log l: the value is too long or nested too deep"}));
+    }
+}
+
+TEST(Step, TasksWithTooMuchInputAreStopped)
+{
+    std::string task = R"({"startTask":{"name":"t","input":{"s":"data.s"}}})", tasks = task;
+    for (int i = 0; i < 40; i++)
+        tasks += "," + task;
+    Stepper run(R"({"chartId":"c","data":{"s":")" + std::string(40000, 'x') +
+                R"("},"states":[{"id":"a","transitions":[{"event":"go","actions":[)" + tasks +
+                R"(]}]}]})");
+    run.start();
+    EXPECT_EQ(run.send("go"), "CHART_LOOPS");
+}
+
+TEST(Step, MemoryIsBounded)
+{
+    std::string assign = R"({"assign":{"variable":"t","expression":"data.s + 'y'"}})",
+                assigns = assign;
+    for (int i = 0; i < 900; i++)
+        assigns += "," + assign;
+    Stepper run(R"({"chartId":"c","data":{"s":")" + std::string(60000, 'x') +
+                R"("},"states":[{"id":"a","transitions":[{"event":"go","actions":[)" + assigns +
+                R"(]}]}]})");
+    run.start();
+    EXPECT_EQ(run.send("go"), "CHART_LOOPS");
+}
+
 TEST(Step, RaisedEventsComeBeforeTheNextExternalOne)
 {
     Stepper run(R"({"chartId":"c","states":[
