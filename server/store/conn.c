@@ -15,10 +15,12 @@
  * send inside a callback for example, only dooms it.
  */
 #include <assert.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -29,6 +31,7 @@ enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000, CONNECT_TIMEOUT_MS = 5000, ST
 struct conn_poll {
     uv_poll_t handle;
     store_conn *conn; /* NULL: let go, waits for its close */
+    int fd;           /* a duplicate of libpq's */
 };
 
 static const char setup_sql[] = "SELECT waymark.current_epoch()";
@@ -103,14 +106,16 @@ void store_conn_doom(store_conn *conn)
 
 static void poll_closed(uv_handle_t *handle)
 {
-    free(wm_container_of(handle, conn_poll, handle));
+    conn_poll *poll = wm_container_of(handle, conn_poll, handle);
+
+    close(poll->fd);
+    free(poll);
 }
 
 static void conn_unwatch(store_conn *conn)
 {
     if (conn->poll == NULL)
         return;
-    /* After the stop libuv no longer looks at the descriptor, so PQfinish may close it. */
     uv_poll_stop(&conn->poll->handle);
     conn->poll->conn = NULL;
     uv_close((uv_handle_t *)&conn->poll->handle, poll_closed);
@@ -118,16 +123,31 @@ static void conn_unwatch(store_conn *conn)
     conn->events = 0;
 }
 
+/* libpq closes its socket as soon as it meets the end, while libuv still watches: so libuv
+ * gets a descriptor of its own. */
+static conn_poll *poll_new(store_conn *conn)
+{
+    conn_poll *poll = calloc(1, sizeof(*poll));
+
+    if (poll == NULL)
+        abort();
+    poll->conn = conn;
+    poll->fd = fcntl(PQsocket(conn->pg), F_DUPFD_CLOEXEC, 0);
+    if (poll->fd >= 0 && uv_poll_init(lane_loop(conn->store->lane), &poll->handle, poll->fd) == 0)
+        return poll;
+    if (poll->fd >= 0)
+        close(poll->fd);
+    free(poll);
+    return NULL;
+}
+
 static void conn_watch(store_conn *conn, int events)
 {
+    if (conn->poll == NULL)
+        conn->poll = poll_new(conn);
     if (conn->poll == NULL) {
-        conn->poll = calloc(1, sizeof(*conn->poll));
-        if (conn->poll == NULL)
-            abort();
-        conn->poll->conn = conn;
-        uv_poll_init(lane_loop(conn->store->lane), &conn->poll->handle, PQsocket(conn->pg));
-    }
-    if (conn->events != events) {
+        store_conn_doom(conn); /* no descriptors left */
+    } else if (conn->events != events) {
         conn->events = events;
         uv_poll_start(&conn->poll->handle, events, conn_on_event);
     }
@@ -538,11 +558,11 @@ static void conn_on_event(uv_poll_t *handle, int status, int events)
 
 void store_conn_wait(store_conn *conn, int timeout_ms)
 {
-    struct pollfd pfd = {PQsocket(conn->pg), POLLIN, 0};
+    struct pollfd pfd = {conn->poll != NULL ? conn->poll->fd : -1, POLLIN, 0};
 
     if ((conn->events & UV_WRITABLE) != 0)
         pfd.events |= POLLOUT;
-    if (poll(&pfd, 1, timeout_ms) > 0)
+    if (conn->poll != NULL && poll(&pfd, 1, timeout_ms) > 0)
         conn_on_event(&conn->poll->handle, 0,
                       UV_READABLE | ((pfd.revents & POLLOUT) != 0 ? UV_WRITABLE : 0));
 }

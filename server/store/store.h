@@ -168,12 +168,14 @@ const store_rows *store_tx_rows(const store_tx *tx, size_t i);
 void store_tx_keep_rows(store_tx *tx);
 void store_tx_add_hook(store_tx *tx, store_hook *hook);
 
-/* One statement, its own transaction; for reads and rare writes. */
+/* One statement, its own transaction; for reads and rare writes. Runs again when its
+ * connection is lost and it certainly was not committed. */
 typedef struct store_query store_query;
 struct store_query {
     store_tx tx;
     const store_stmt *stmt;
     store_args args;
+    int runs;
     void (*done)(store_query *query, wm_code code); /* rows: store_query_rows() */
 };
 /* `args` must have been built in `arena`. `query` is embedded by the caller. */

@@ -498,10 +498,19 @@ void store_tx_on_lost(store_conn *conn, const char *why)
 
 /* ---- one statement ---- */
 
+enum { QUERY_RUNS_MAX = 3 };
+
+static void query_ready(store_tx *tx, wm_code code);
+
 static void query_done(store_tx *tx, wm_code code)
 {
     store_query *query = wm_container_of(tx, store_query, tx);
 
+    if (code != WM_OK && tx->lost && query->runs < QUERY_RUNS_MAX) {
+        tx->store->stats.retries++;
+        store_tx_begin(tx->store, tx, tx->arena, tx->writes, query_ready, query);
+        return;
+    }
     query->done(query, code);
 }
 
@@ -513,6 +522,7 @@ static void query_ready(store_tx *tx, wm_code code)
         query->done(query, code);
         return;
     }
+    query->runs++;
     store_tx_add(tx, query->stmt, &query->args);
     store_tx_commit(tx, query_done);
 }
@@ -523,6 +533,7 @@ void store_query_start(store *store, store_query *query, wm_arena *arena, const 
 {
     query->stmt = stmt;
     query->done = done;
+    query->runs = 0;
     if (args != NULL)
         query->args = *args;
     else

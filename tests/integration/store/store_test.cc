@@ -343,6 +343,30 @@ TEST_F(Store, BigStatementBothWays)
     EXPECT_EQ(result.text, std::to_string(big.size()));
 }
 
+TEST_F(Store, PlansThatNoLongerFitAreMadeAnew)
+{
+    static const store_stmt everything = {"test.everything", "SELECT * FROM widening"};
+    postgres->query("CREATE TABLE widening (a int)");
+    EXPECT_EQ(run_query(lane, everything).code, WM_OK);
+    postgres->query("ALTER TABLE widening ADD COLUMN b int");
+    for (int i = 0; i < 5; i++) {
+        QueryResult result = run_query(lane, everything);
+        EXPECT_EQ(result.code, WM_OK) << result.err.message;
+    }
+    // A statement that PostgreSQL does not support is an error, not a reason to connect again.
+    static const store_stmt unsupported = {"test.unsupported",
+                                           "SELECT count(DISTINCT a) OVER () FROM widening"};
+    EXPECT_STREQ(run_query(lane, unsupported).err.reason, "SQLSTATE_0A000");
+}
+
+TEST_F(Store, QueriesSurviveARestart)
+{
+    ASSERT_EQ(set(40, 1).code, WM_OK);
+    postgres->restart();
+    EXPECT_EQ(get(40), "1");
+    EXPECT_EQ(set(40, 2).code, WM_OK);
+}
+
 TEST_F(Store, UnavailableAfterTheWait)
 {
     TestLane other(1);
