@@ -7,6 +7,7 @@
 #include "client/cli/args.h"
 #include "client/cli/cli.h"
 #include "client/cli/fence.h"
+#include "client/cli/retry.h"
 #include "client/cli/table.h"
 
 enum { FENCE_EVENTS_SHOWN = 50, FENCE_EVENTS_PAGE = 10000 };
@@ -384,17 +385,47 @@ static void event_print_live(const cli *cli, const Waymark__Geo__V1__FenceEvent 
            event->fence_id);
 }
 
+/* Shows what one stream brings; `*token` is then from where to go on. True: worth another try. */
+static bool events_watch(cli *cli, Waymark__Geo__V1__WatchFenceEventsRequest *request,
+                         wm_buf *token, retry *retry, int *code)
+{
+    const Waymark__Geo__V1__WatchFenceEventsResponse *message;
+    const waymark_status *status;
+    waymark_stream *stream;
+    bool again;
+
+    request->resume_token = token->data;
+    stream = waymark_geo_v1_fence_service_watch_fence_events_open(cli->client, request, NULL, NULL,
+                                                                  NULL);
+    while ((message = waymark_geo_v1_fence_service_watch_fence_events_read_sync(stream)) != NULL) {
+        for (size_t i = 0; i < message->n_events; i++)
+            event_print_live(cli, message->events[i]);
+        fflush(stdout);
+        wm_buf_clear(token);
+        wm_buf_text(token, message->resume_token);
+        retry_heard(retry);
+    }
+    status = waymark_stream_status(stream);
+    again = retry_stream(retry, status);
+    if (!again)
+        *code = cli_refused(cli, status);
+    waymark_stream_free(stream);
+    return again;
+}
+
 static int fence_watch_run(cli *cli, int argc, char **argv)
 {
     Waymark__Geo__V1__WatchFenceEventsRequest request =
         WAYMARK__GEO__V1__WATCH_FENCE_EVENTS_REQUEST__INIT;
-    const Waymark__Geo__V1__WatchFenceEventsResponse *message;
     args_list entities = {.n = 0}, fences = {.n = 0};
+    double retry_for_s = RETRY_FOR_S;
     const args_option known[] = {
         {"--entity", ARGS_LIST, &entities, "ID", "only of this entity; may be repeated"},
         {"--fence", ARGS_LIST, &fences, "ID", "only of this fence; may be repeated"},
+        RETRY_OPTION(&retry_for_s),
     };
-    waymark_stream *stream;
+    wm_buf token;
+    retry retry;
     int code = args_parse(cli, argc, argv, known, WM_ARRAY_LEN(known), NULL, 0, 0);
 
     if (code != ARGS_GO_ON)
@@ -406,15 +437,11 @@ static int fence_watch_run(cli *cli, int argc, char **argv)
     request.n_entity_ids = entities.n;
     request.fence_ids = (char **)fences.items;
     request.n_fence_ids = fences.n;
-    stream = waymark_geo_v1_fence_service_watch_fence_events_open(cli->client, &request, NULL, NULL,
-                                                                  NULL);
-    while ((message = waymark_geo_v1_fence_service_watch_fence_events_read_sync(stream)) != NULL) {
-        for (size_t i = 0; i < message->n_events; i++)
-            event_print_live(cli, message->events[i]);
-        fflush(stdout);
-    }
-    code = cli_refused(cli, waymark_stream_status(stream));
-    waymark_stream_free(stream);
+    wm_buf_init(&token, 4096);
+    retry_begin(&retry, retry_for_s);
+    while (events_watch(cli, &request, &token, &retry, &code))
+        continue;
+    wm_buf_free(&token);
     return code;
 }
 
@@ -428,6 +455,7 @@ const cli_command cli_fence_commands[] = {
     {"fence events", "[--all]", "Lists what entered and left.",
      "With --json: {\"entity\", \"fence\", \"kind\": \"enter\" or \"exit\", \"time\"}.",
      fence_events_run},
-    {"fence watch", "", "Shows what enters and leaves, as it happens.", NULL, fence_watch_run},
+    {"fence watch", "", "Shows what enters and leaves, as it happens.",
+     "When the server goes away and comes back, nothing in between is left out.", fence_watch_run},
     {0},
 };

@@ -6,6 +6,7 @@
 
 #include "client/cli/args.h"
 #include "client/cli/cli.h"
+#include "client/cli/retry.h"
 #include "client/cli/table.h"
 
 enum { GEO_PAGE = 10000 };
@@ -335,19 +336,44 @@ static void watch_print(const cli *cli, const position *fix)
     printf("%-27s  %11.6f %10.6f  %s\n", time, fix->lon_deg, fix->lat_deg, fix->entity_id);
 }
 
+/* Shows what one stream brings. True: worth another try. */
+static bool positions_watch(cli *cli, const Waymark__Geo__V1__WatchPositionsRequest *request,
+                            retry *retry, int *code)
+{
+    waymark_stream *stream =
+        waymark_geo_v1_track_service_watch_positions_open(cli->client, request, NULL, NULL, NULL);
+    const Waymark__Geo__V1__WatchPositionsResponse *message;
+    const waymark_status *status;
+    bool again;
+
+    while ((message = waymark_geo_v1_track_service_watch_positions_read_sync(stream)) != NULL) {
+        for (size_t i = 0; i < message->n_positions; i++)
+            watch_print(cli, message->positions[i]);
+        fflush(stdout);
+        retry_heard(retry);
+    }
+    status = waymark_stream_status(stream);
+    again = retry_stream(retry, status);
+    if (!again)
+        *code = cli_refused(cli, status);
+    waymark_stream_free(stream);
+    return again;
+}
+
 static int watch_run(cli *cli, int argc, char **argv)
 {
     Waymark__Geo__V1__WatchPositionsRequest request =
         WAYMARK__GEO__V1__WATCH_POSITIONS_REQUEST__INIT;
-    const Waymark__Geo__V1__WatchPositionsResponse *message;
     Waymark__Geo__V1__Box box = WAYMARK__GEO__V1__BOX__INIT;
     args_list entities = {.n = 0};
     const char *box_text = NULL;
+    double retry_for_s = RETRY_FOR_S;
     const args_option known[] = {
         {"--entity", ARGS_LIST, &entities, "ID", "only this one; may be repeated"},
         {"--box", ARGS_TEXT, &box_text, "W,S,E,N", "only what is in this box, in degrees"},
+        RETRY_OPTION(&retry_for_s),
     };
-    waymark_stream *stream;
+    retry retry;
     int code = args_parse(cli, argc, argv, known, WM_ARRAY_LEN(known), NULL, 0, 0);
 
     if (code != ARGS_GO_ON)
@@ -362,15 +388,9 @@ static int watch_run(cli *cli, int argc, char **argv)
     request.namespace_ = (char *)cli->namespace_name;
     request.entity_ids = (char **)entities.items;
     request.n_entity_ids = entities.n;
-    stream =
-        waymark_geo_v1_track_service_watch_positions_open(cli->client, &request, NULL, NULL, NULL);
-    while ((message = waymark_geo_v1_track_service_watch_positions_read_sync(stream)) != NULL) {
-        for (size_t i = 0; i < message->n_positions; i++)
-            watch_print(cli, message->positions[i]);
-        fflush(stdout);
-    }
-    code = cli_refused(cli, waymark_stream_status(stream));
-    waymark_stream_free(stream);
+    retry_begin(&retry, retry_for_s);
+    while (positions_watch(cli, &request, &retry, &code))
+        continue;
     return code;
 }
 

@@ -14,20 +14,18 @@
  * for the last acknowledged fix, and starts anew when it is not there.
  */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <waymark/geo/v1/track_service.client.h>
 
 #include "base/clock.h"
-#include "base/random.h"
 #include "client/cli/args.h"
 #include "client/cli/cli.h"
 #include "client/cli/fix.h"
 #include "client/cli/import_state.h"
 #include "client/cli/progress.h"
+#include "client/cli/retry.h"
 #include "client/cli/track_file.h"
 #include "client/cli/watchdog.h"
 
@@ -35,9 +33,7 @@ enum {
     IMPORT_WINDOW_MAX = 64,
     IMPORT_BATCH_MAX = 10000,
     IMPORT_ERRORS_SHOWN = 10,
-    IMPORT_SAVE_EVERY_US = 200000,
-    IMPORT_BACKOFF_MIN_MS = 100,
-    IMPORT_BACKOFF_MAX_MS = 3000
+    IMPORT_SAVE_EVERY_US = 200000
 };
 
 /* A message on its way: what stands behind its last fix. */
@@ -62,8 +58,9 @@ typedef struct import_job {
     import_sent sent[IMPORT_WINDOW_MAX]; /* a ring */
     size_t sent_first, n_sent;
     int64_t next_sequence;
-    bool at_end;                   /* every fix of the file is sent */
-    int64_t saved_us, progress_us; /* when the state was saved; when the last answer came */
+    bool at_end;      /* every fix of the file is sent */
+    int64_t saved_us; /* when the state was saved */
+    retry retry;
     int64_t stored, duplicates, late, crossings, breaks;
     progress progress;
     watchdog dog; /* of the open stream */
@@ -194,13 +191,6 @@ static int64_t import_line_of(import_job *job, const import_sent *sent, const ch
     return job->file.line;
 }
 
-static bool import_may_retry(int code)
-{
-    return code == WAYMARK_UNAVAILABLE || code == WAYMARK_CANCELLED || code == WAYMARK_UNKNOWN ||
-           code == WAYMARK_INTERNAL || code == WAYMARK_RESOURCE_EXHAUSTED ||
-           code == WAYMARK_ABORTED || code == WAYMARK_DEADLINE_EXCEEDED;
-}
-
 typedef enum import_step {
     IMPORT_GO_ON,
     IMPORT_BROKEN, /* worth another try */
@@ -212,7 +202,7 @@ static import_step import_refused(import_job *job, const import_sent *sent)
     const wm_err *err = &sent->err;
     int64_t line;
 
-    if (import_may_retry((int)err->code))
+    if (retry_is_worth((int)err->code))
         return IMPORT_BROKEN;
     line = import_line_of(job, sent, err->field);
     progress_clear(&job->progress);
@@ -236,7 +226,7 @@ static void import_advance(import_job *job)
     memcpy(job->acknowledged.time, sent->after.time, sizeof(sent->after.time));
     job->sent_first = (job->sent_first + 1) % IMPORT_WINDOW_MAX;
     job->n_sent--;
-    job->progress_us = wm_monotonic_us();
+    retry_heard(&job->retry);
     import_save(job, false);
     snprintf(note, sizeof(note), "%" PRId64 " crossings", job->crossings);
     progress_show(&job->progress, job->acknowledged.rows, note);
@@ -329,7 +319,7 @@ static import_step import_stream(import_job *job, int64_t *wait_ms)
     watchdog_stop(&job->dog);
     if (step == IMPORT_BROKEN && status != NULL && status->code != WAYMARK_OK) {
         *wait_ms = status->retry_delay_ms;
-        if (!import_may_retry((int)status->code)) {
+        if (!retry_is_worth((int)status->code)) {
             progress_clear(&job->progress);
             cli_refused(job->cli, status);
             step = IMPORT_REFUSED;
@@ -341,36 +331,19 @@ static import_step import_stream(import_job *job, int64_t *wait_ms)
 
 /* ---- trying again ---- */
 
-static void import_sleep(int64_t ms)
+/* Waits before another try; false when it is time to give up. */
+static bool import_wait(import_job *job, int64_t asked_ms)
 {
-    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
-
-    nanosleep(&time, NULL);
-}
-
-/* Waits before the n-th try since the last acknowledgement; false when it is time to give up. */
-static bool import_wait(import_job *job, int n, int64_t asked_ms)
-{
-    int64_t idle_us = wm_monotonic_us() - job->progress_us;
-    int64_t ms = (int64_t)(IMPORT_BACKOFF_MIN_MS * pow(1.6, n));
     char note[64];
 
-    if ((double)idle_us / 1e6 > job->retry_for_s)
-        return false;
-    ms = ms < IMPORT_BACKOFF_MAX_MS ? ms : IMPORT_BACKOFF_MAX_MS;
-    ms += (int64_t)wm_random_below((uint64_t)ms / 2 + 1);
-    ms = ms > asked_ms ? ms : asked_ms;
-    snprintf(note, sizeof(note), "no answer for %.0f s, trying again", (double)idle_us / 1e6);
+    snprintf(note, sizeof(note), "no answer for %.0f s, trying again", retry_silent_s(&job->retry));
     progress_show(&job->progress, job->acknowledged.rows, note);
-    import_sleep(ms);
-    return true;
+    return retry_wait(&job->retry, asked_ms);
 }
 
 static int import_all(import_job *job)
 {
-    int tries = 0;
-
-    job->progress_us = wm_monotonic_us();
+    retry_begin(&job->retry, job->retry_for_s);
     progress_begin(&job->progress, job->acknowledged.rows, job->total_rows);
     for (;;) {
         int64_t rows = job->acknowledged.rows, asked_ms;
@@ -381,10 +354,9 @@ static int import_all(import_job *job)
             return CLI_REFUSED;
         if (step == IMPORT_GO_ON)
             return CLI_OK;
-        tries = job->acknowledged.rows > rows ? 0 : tries + 1;
-        job->breaks +=
-            tries == 0 || job->breaks == 0; /* what got nowhere belongs to the one before */
-        if (!import_wait(job, tries, asked_ms)) {
+        /* A try that got nowhere belongs to the break before it. */
+        job->breaks += job->acknowledged.rows > rows || job->breaks == 0;
+        if (!import_wait(job, asked_ms)) {
             progress_clear(&job->progress);
             fprintf(stderr,
                     "waymark: no answer from the server for %.0f s; %" PRId64 " of %" PRId64
@@ -494,14 +466,13 @@ static int import_file(import_job *job, const char *state_path, bool restart)
 
 static int import_run(cli *cli, int argc, char **argv)
 {
-    static import_job job = {.batch = 500, .window = 8, .retry_for_s = 60};
+    static import_job job = {.batch = 500, .window = 8, .retry_for_s = RETRY_FOR_S};
     const char *state_path = NULL;
     bool restart = false;
     const args_option known[] = {
         {"--batch", ARGS_INT, &job.batch, "N", "fixes in one message (else 500)"},
         {"--window", ARGS_INT, &job.window, "N", "messages ahead of their answers (else 8)"},
-        {"--retry-for", ARGS_SECONDS, &job.retry_for_s, "TIME",
-         "how long to try without an answer (else 60s)"},
+        RETRY_OPTION(&job.retry_for_s),
         {"--state-file", ARGS_TEXT, &state_path, "FILE",
          "where to keep the position (else under ~/.local/state)"},
         {"--restart", ARGS_FLAG, &restart, NULL,

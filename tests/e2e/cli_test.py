@@ -201,6 +201,26 @@ class Tour(unittest.TestCase):
         self.assertIn("enters  New York", shown)
         self.assertIn("140 done", shown)
 
+    def test_a_watch_outlives_the_server(self):
+        server = harness.Server().start()
+        self.addCleanup(server.close)
+        self.token = server.token("ada", "admin")
+        everyone, Tour.server = Tour.server, server
+        try:
+            self.cli("fence", "put", self.fences("live-"))
+            watch = self.start("fence", "watch", "--json")
+            time.sleep(1)
+            for second, lon in ((0, 8.5), (1, 9.5), (2, 8.5)):
+                server.kill()
+                server.start()
+                row = f"live-bus,2024-05-01T10:00:{second:02d}Z,{lon},47.5\n"
+                self.cli("geo", "import", self.file(f"{second}.csv", "entity,time,lon,lat\n" + row))
+            kinds = [json.loads(watch.stdout.readline())["kind"] for _ in range(3)]
+        finally:
+            Tour.server = everyone
+            del self.token
+        self.assertEqual(kinds, ["enter", "exit", "enter"])
+
     def test_a_watch_ends_by_itself_when_stopped(self):
         watch = self.start("fence", "watch")
         time.sleep(0.5)
