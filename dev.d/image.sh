@@ -43,13 +43,13 @@ image_by_buildah() {
     step "Building the image by buildah on $base"
     buildah bud --format docker --isolation chroot --layers --build-arg "BASE=$base" -t "$1" . >&2
     image_try buildah_try "$1"
+    buildah rm waymark-trial >/dev/null
 }
 
 buildah_try() {
-    local container
-    container=$(buildah from --pull-never "$1")
-    # shellcheck disable=SC2064 # the name is known now
-    trap "buildah rm $container >/dev/null" EXIT
+    local container=waymark-trial
+    buildah rm "$container" >/dev/null 2>&1 || true # of a trial that was interrupted
+    buildah from --pull-never --name "$container" "$1" >/dev/null
     buildah run --isolation chroot --user "$3" -v "$2:$2" "${TRIAL_ENVIRONMENT[@]/#/--env=}" \
         "$container" -- waymarkd serve
 }
@@ -97,13 +97,16 @@ image_try() {
             "WAYMARKD_POSTGRES=host=$sockets dbname=$(dev_env PGDATABASE) user=$(dev_env PGUSER)"
         )
         step "Starting $tag once"
+        set -m # the container gets a process group, to be ended as one
         # The socket's owner: PostgreSQL's unprivileged user.
         "$runner" "$tag" "$sockets" "$(stat -c %u:%g "$sockets")" >"$STATE/trial.log" 2>&1 &
+        container=$!
         if ! wait_for 60 "$BIN_DIR/waymark" --address "127.0.0.1:$((PORT + 2))" health; then
             tail -n 20 "$STATE/trial.log" >&2
+            kill -TERM -- "-$container" || true
             die 1 "the image's server did not start"
         fi
-        kill %1
-        wait
+        kill -TERM -- "-$container"
+        wait "$container" || true
     )
 }
