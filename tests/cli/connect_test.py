@@ -27,14 +27,15 @@ class Connect(unittest.TestCase):
         cls.key, cls.cert = (os.path.join(cls.directory, name) for name in ("key.pem", "cert.pem"))
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-             "-keyout", cls.key, "-out", cls.cert, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+             "-keyout", cls.key, "-out", cls.cert, "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
             check=True, capture_output=True,
         )
         cls.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
         auth_service_pb2_grpc.add_AuthServiceServicer_to_server(Auth(), cls.server)
         with open(cls.key, "rb") as key, open(cls.cert, "rb") as cert:
             credentials = grpc.ssl_server_credentials([(key.read(), cert.read())])
-        cls.tls = f"localhost:{cls.server.add_secure_port('localhost:0', credentials)}"
+        # By number: looking up a name leaks ten bytes in libcares, which the leak checker minds.
+        cls.tls = f"127.0.0.1:{cls.server.add_secure_port('127.0.0.1:0', credentials)}"
         cls.plain = f"127.0.0.1:{cls.server.add_insecure_port('127.0.0.1:0')}"
         cls.server.start()
         cls.addClassCleanup(lambda: cls.server.stop(0).wait())
