@@ -3,77 +3,9 @@
  * Since the descendants of a state are a range of numbers, "exit set of a transition" is the
  * active part of one range (its domain's descendants), and two exit sets meet exactly when
  * one range lies within the other. */
-#include "server/workflow/step.h"
-
 #include <string.h>
 
-enum { WORD_BITS = 64 };
-
-/* An event in the internal queue. */
-typedef struct queued_event queued_event;
-struct queued_event {
-    queued_event *next;
-    workflow_event event;
-};
-
-/* One macrostep being made. */
-typedef struct step {
-    const workflow_chart *chart;
-    wm_arena *arena;
-    workflow_state *state;
-    workflow_effects *effects;
-    workflow_env env; /* its event is the one being handled */
-    queued_event *queue, **queue_tail;
-    bool running;
-    bool too_much; /* effects or memory beyond their limit */
-    /* Of the microstep. */
-    const chart_transition **enabled;
-    size_t n_enabled;
-    uint64_t *to_enter, *default_entry;
-    const chart_block **default_history; /* by parent state */
-} step;
-
-/* ---- sets of states ---- */
-
-static size_t set_words(const workflow_chart *chart)
-{
-    return (chart->n_states + WORD_BITS - 1) / WORD_BITS;
-}
-
-static bool set_has(const uint64_t *set, uint16_t number)
-{
-    return set[number / WORD_BITS] >> (number % WORD_BITS) & 1;
-}
-
-static void set_add(uint64_t *set, uint16_t number)
-{
-    set[number / WORD_BITS] |= 1ull << (number % WORD_BITS);
-}
-
-static void set_remove(uint64_t *set, uint16_t number)
-{
-    set[number / WORD_BITS] &= ~(1ull << (number % WORD_BITS));
-}
-
-/* The first member at `from` or above and below `end`, or `end`. */
-static uint16_t set_next(const uint64_t *set, uint16_t from, uint16_t end)
-{
-    while (from < end) {
-        uint64_t rest = set[from / WORD_BITS] >> (from % WORD_BITS);
-
-        if (rest) {
-            from = (uint16_t)(from + __builtin_ctzll(rest));
-            return from < end ? from : end;
-        }
-        from = (uint16_t)((from / WORD_BITS + 1) * WORD_BITS);
-    }
-    return end;
-}
-
-uint64_t *workflow_set_new(const workflow_chart *chart, wm_arena *arena)
-{
-    return (uint64_t *)wm_arena_zalloc(arena, set_words(chart) * sizeof(uint64_t));
-}
+#include "server/workflow/step_internal.h"
 
 static uint64_t *set_copy(const workflow_chart *chart, wm_arena *arena, const uint64_t *set)
 {
@@ -83,231 +15,6 @@ static uint64_t *set_copy(const workflow_chart *chart, wm_arena *arena, const ui
 static bool is_descendant(const workflow_chart *chart, uint16_t state, uint16_t of)
 {
     return state > of && state < chart->states[of].end;
-}
-
-static bool is_leaf(const chart_state *state)
-{
-    return state->kind == CHART_ATOMIC || state->kind == CHART_FINAL;
-}
-
-/* ---- effects and the internal queue ---- */
-
-void workflow_effects_init(workflow_effects *effects)
-{
-    memset(effects, 0, sizeof *effects);
-    effects->tail = &effects->first;
-}
-
-static workflow_effect *add_effect(step *s, workflow_effect_kind kind)
-{
-    workflow_effect *effect = WM_NEW(s->arena, workflow_effect);
-
-    effect->kind = kind;
-    if (++s->effects->n > STEP_EFFECTS_MAX)
-        s->too_much = true;
-    *s->effects->tail = effect;
-    s->effects->tail = &effect->next;
-    return effect;
-}
-
-static void add_log(step *s, const char *text)
-{
-    if (s->effects->n_logs++ < STEP_LOGS_MAX)
-        add_effect(s, EFFECT_LOG)->name = text;
-}
-
-static void raise_event(step *s, const char *name, const wm_json *data)
-{
-    queued_event *queued = WM_NEW(s->arena, queued_event);
-
-    queued->event.name = name;
-    queued->event.data = data;
-    *s->queue_tail = queued;
-    s->queue_tail = &queued->next;
-}
-
-static void raise_error(step *s, const char *where, const char *what)
-{
-    const char *text = wm_arena_printf(s->arena, "%s: %s", where, what);
-
-    add_log(s, text);
-    if (s->env.event_name && strncmp(s->env.event_name, "error.", 6) == 0)
-        return;
-    raise_event(s, "error.execution",
-                workflow_value_set(s->arena, workflow_value_empty(), "message",
-                                   workflow_value_string(s->arena, text, strlen(text))));
-}
-
-/* ---- evaluating ---- */
-
-static bool env_in_state(const void *ctx, const char *id)
-{
-    const step *s = (const step *)ctx;
-    int number = workflow_chart_find(s->chart, id);
-
-    return number > 0 && set_has(s->state->active, (uint16_t)number);
-}
-
-static const wm_json *evaluate(step *s, const workflow_expr *expr, const char *where)
-{
-    const char *why;
-    const wm_json *value;
-
-    s->env.data = s->state->data;
-    value = workflow_expr_eval(expr, s->arena, &s->env, &why);
-    if (!value)
-        raise_error(s, where, why);
-    return value;
-}
-
-static bool guard_holds(step *s, const workflow_expr *guard, const char *where)
-{
-    const wm_json *value;
-
-    if (!guard)
-        return true;
-    value = evaluate(s, guard, where);
-    if (value && value->kind != WM_JSON_BOOL) {
-        raise_error(s, where, "a guard is true or false");
-        return false;
-    }
-    return value && value->boolean;
-}
-
-/* The object that fields make, or NULL. */
-static const wm_json *build_fields(step *s, const chart_action *action)
-{
-    workflow_builder object;
-
-    if (action->n_fields == 0)
-        return workflow_value_empty();
-    workflow_build(&object, s->arena, WM_JSON_OBJECT);
-    for (size_t i = 0; i < action->n_fields; i++) {
-        const wm_json *value = evaluate(s, action->fields[i].value, action->fields[i].name);
-
-        if (!value)
-            return NULL;
-        workflow_build_add(&object, action->fields[i].name, value);
-    }
-    return object.value;
-}
-
-/* ---- actions ---- */
-
-static bool run_block(step *s, const chart_block *block);
-
-static void run_send(step *s, const chart_action *action, const wm_json *data)
-{
-    workflow_effect *effect;
-
-    if (action->delay_ms == 0) {
-        effect = add_effect(s, EFFECT_SEND);
-    } else {
-        effect = add_effect(s, EFFECT_TIMER);
-        effect->delay_ms = action->delay_ms;
-        effect->id = action->id[0]
-                         ? wm_arena_printf(s->arena, "send.%s", action->id)
-                         : wm_arena_printf(s->arena, "send:%lld", (long long)++s->state->sends);
-    }
-    effect->name = action->name;
-    effect->data = data;
-}
-
-static void run_log(step *s, const chart_action *action)
-{
-    const wm_json *value = action->value ? evaluate(s, action->value, action->name) : NULL;
-    const char *text = value ? workflow_value_text(s->arena, value) : NULL;
-
-    if (value && value->kind == WM_JSON_STRING)
-        text = value->text;
-    if (text)
-        add_log(s, wm_arena_printf(s->arena, "%s%s%.2000s", action->name,
-                                   action->name[0] ? ": " : "", text));
-    else if (!action->value)
-        add_log(s, action->name);
-}
-
-static bool run_choose(step *s, const chart_action *action)
-{
-    for (size_t i = 0; i < action->n_branches; i++) {
-        if (guard_holds(s, action->branches[i].guard, "choose"))
-            return run_block(s, &action->branches[i].block);
-    }
-    return true;
-}
-
-/* Without its limit a value that wraps itself would get deeper than any stack. */
-static bool run_assign(step *s, const chart_action *action)
-{
-    const wm_json *value = evaluate(s, action->value, action->name);
-
-    if (!value)
-        return false;
-    if (workflow_value_size(value, WORKFLOW_VALUE_SIZE_MAX) > WORKFLOW_VALUE_SIZE_MAX) {
-        raise_error(s, action->name, "the value is too long or nested too deep");
-        return false;
-    }
-    s->state->data = workflow_value_set(s->arena, s->state->data, action->name, value);
-    return true;
-}
-
-/* Task inputs and event data are written out: what shares its parts in memory does not there. */
-static void count_data(step *s, const wm_json *data)
-{
-    s->effects->data_size += workflow_value_size(data, STEP_DATA_SIZE_MAX);
-    if (s->effects->data_size > STEP_DATA_SIZE_MAX)
-        s->too_much = true;
-}
-
-/* False: it failed, the rest of its block does not run. */
-static bool run_action(step *s, const chart_action *action)
-{
-    const wm_json *value = NULL;
-
-    if (wm_arena_used(s->arena) > s->env.memory_max)
-        s->too_much = true;
-    if (s->too_much)
-        return false;
-    switch (action->kind) {
-    case CHART_ASSIGN:
-        return run_assign(s, action);
-    case CHART_RAISE:
-    case CHART_SEND:
-    case CHART_TASK:
-        value = build_fields(s, action);
-        break;
-    case CHART_CANCEL:
-        add_effect(s, EFFECT_CANCEL)->id = wm_arena_printf(s->arena, "send.%s", action->name);
-        return true;
-    case CHART_LOG:
-        run_log(s, action);
-        return true;
-    case CHART_CHOOSE:
-        return run_choose(s, action);
-    }
-    if (!value)
-        return false;
-    count_data(s, value);
-    if (action->kind == CHART_RAISE) {
-        raise_event(s, action->name, value);
-    } else if (action->kind == CHART_SEND) {
-        run_send(s, action, value);
-    } else {
-        workflow_effect *effect = add_effect(s, EFFECT_TASK);
-
-        effect->task = action;
-        effect->data = value;
-    }
-    return true;
-}
-
-static bool run_block(step *s, const chart_block *block)
-{
-    for (size_t i = 0; i < block->n; i++) {
-        if (!run_action(s, &block->actions[i]))
-            return false;
-    }
-    return true;
 }
 
 /* ---- selectTransitions ---- */
@@ -331,7 +38,7 @@ static const chart_transition *find_enabled(step *s, uint16_t number, const work
 
         for (size_t i = 0; i < state->n_transitions; i++) {
             if (matches(&state->transitions[i], event) &&
-                guard_holds(s, state->transitions[i].guard, state->id))
+                step_guard_holds(s, state->transitions[i].guard, state->id))
                 return &state->transitions[i];
         }
     }
@@ -477,7 +184,7 @@ static void cancel_after_timers(step *s, const chart_state *state)
 {
     for (size_t i = 0; state->has_after && i < state->n_transitions; i++) {
         if (state->transitions[i].after_ms > 0)
-            add_effect(s, EFFECT_CANCEL)->id = state->transitions[i].after_id;
+            step_add_effect(s, EFFECT_CANCEL)->id = state->transitions[i].after_id;
     }
 }
 
@@ -485,7 +192,7 @@ static void exit_state(step *s, uint16_t number)
 {
     const chart_state *state = &s->chart->states[number];
 
-    run_block(s, &state->on_exit);
+    step_run_block(s, &state->on_exit);
     cancel_after_timers(s, state);
 }
 
@@ -618,8 +325,8 @@ static bool is_in_final_state(const step *s, uint16_t number)
 
 static void raise_done(step *s, uint16_t number)
 {
-    raise_event(s, wm_arena_printf(s->arena, "done.state.%s", s->chart->states[number].id),
-                workflow_value_empty());
+    step_raise(s, wm_arena_printf(s->arena, "done.state.%s", s->chart->states[number].id),
+               workflow_value_empty());
 }
 
 static void enter_final(step *s, const chart_state *state)
@@ -644,7 +351,7 @@ static void set_after_timers(step *s, const chart_state *state)
 
         if (transition->after_ms == 0)
             continue;
-        effect = add_effect(s, EFFECT_TIMER);
+        effect = step_add_effect(s, EFFECT_TIMER);
         effect->id = effect->name = transition->after_id;
         effect->data = workflow_value_empty();
         effect->delay_ms = transition->after_ms;
@@ -657,11 +364,11 @@ static void enter_state(step *s, uint16_t number)
 
     set_add(s->state->active, number);
     set_after_timers(s, state);
-    run_block(s, &state->on_entry);
+    step_run_block(s, &state->on_entry);
     if (set_has(s->default_entry, number))
-        run_block(s, &state->initial_block);
+        step_run_block(s, &state->initial_block);
     if (s->default_history[number])
-        run_block(s, s->default_history[number]);
+        step_run_block(s, s->default_history[number]);
     if (state->kind == CHART_FINAL)
         enter_final(s, state);
 }
@@ -701,7 +408,7 @@ static void microstep(step *s)
         domains[i] = s->enabled[i]->n_targets > 0 ? domain_of(s, s->enabled[i]) : 0;
     exit_states(s);
     for (size_t i = 0; i < s->n_enabled; i++)
-        run_block(s, &s->enabled[i]->block);
+        step_run_block(s, &s->enabled[i]->block);
     for (size_t i = 0; i < s->n_enabled; i++)
         add_targets(s, s->enabled[i]->targets, s->enabled[i]->n_targets, domains[i]);
     enter_states(s);
@@ -773,26 +480,12 @@ static void step_init(step *s, const workflow_chart *chart, wm_arena *arena,
     s->effects = effects;
     s->running = true;
     s->queue_tail = &s->queue;
-    s->env.instance_id = identity->instance_id;
-    s->env.entity_id = identity->entity_id;
-    s->env.in_state = env_in_state;
-    s->env.memory_max = wm_arena_used(arena) + STEP_MEMORY_MAX;
-    s->env.ctx = s;
+    step_init_env(s, identity);
     s->enabled = WM_NEW_ARRAY(arena, const chart_transition *, chart->n_states);
     s->to_enter = workflow_set_new(chart, arena);
     s->default_entry = workflow_set_new(chart, arena);
     s->default_history =
         (const chart_block **)wm_arena_zalloc(arena, chart->n_states * sizeof(chart_block *));
-}
-
-void workflow_state_init(workflow_state *state, const workflow_chart *chart, wm_arena *arena)
-{
-    memset(state, 0, sizeof *state);
-    state->active = workflow_set_new(chart, arena);
-    set_add(state->active, 0);
-    state->histories =
-        (uint64_t **)wm_arena_zalloc(arena, (chart->n_histories + 1) * sizeof(uint64_t *));
-    state->data = workflow_value_empty();
 }
 
 wm_code workflow_step_start(const workflow_chart *chart, wm_arena *arena,
@@ -830,67 +523,4 @@ wm_code workflow_step(const workflow_chart *chart, wm_arena *arena,
     if (s.n_enabled > 0)
         microstep(&s);
     return macrostep(&s, err);
-}
-
-/* ---- states as text ---- */
-
-bool workflow_set_has(const uint64_t *set, uint16_t number)
-{
-    return set_has(set, number);
-}
-
-void workflow_set_add(uint64_t *set, uint16_t number)
-{
-    set_add(set, number);
-}
-
-const char *workflow_state_text(const workflow_chart *chart, const workflow_state *state,
-                                wm_arena *arena)
-{
-    uint16_t n = (uint16_t)chart->n_states;
-    size_t size = 1;
-    char *text = NULL, *at = NULL;
-
-    for (int pass = 0; pass < 2; pass++) {
-        if (pass == 1)
-            text = at = (char *)wm_arena_alloc(arena, size);
-        for (uint16_t i = set_next(state->active, 1, n); i < n;
-             i = set_next(state->active, (uint16_t)(i + 1), n)) {
-            size_t len = strlen(chart->states[i].id);
-
-            if (!is_leaf(&chart->states[i]))
-                continue;
-            if (pass == 0) {
-                size += len + 1;
-            } else {
-                memcpy(at, chart->states[i].id, len);
-                at += len;
-                *at++ = ' ';
-            }
-        }
-    }
-    if (at > text)
-        at--;
-    *at = '\0';
-    return text;
-}
-
-bool workflow_state_read(const workflow_chart *chart, const char *text, uint64_t *active)
-{
-    set_add(active, 0);
-    for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
-        size_t len = strcspn(text, " ");
-        uint16_t found = 0;
-
-        for (uint16_t i = 1; i < chart->n_states && !found; i++) {
-            if (strncmp(chart->states[i].id, text, len) == 0 && chart->states[i].id[len] == '\0')
-                found = i;
-        }
-        if (!found)
-            return false;
-        for (; found > 0; found = chart->states[found].parent)
-            set_add(active, found);
-        text += len;
-    }
-    return true;
 }

@@ -120,6 +120,24 @@ void workflow_store_add_moves(store_tx *tx, wm_arena *arena, workflow_move *cons
                               const workflow_task_row *const *done, size_t n_done,
                               const workflow_retry *retries, size_t n_retries);
 
+/* ---- statements (statements.c) that only store.c uses ---- */
+extern const store_stmt workflow_stmt_start;
+extern const store_stmt workflow_stmt_tasks_made;
+extern const store_stmt workflow_stmt_tasks;
+extern const store_stmt workflow_stmt_timers_made;
+extern const store_stmt workflow_stmt_timers;
+extern const store_stmt workflow_stmt_lock;
+extern const store_stmt workflow_stmt_lock_bound;
+extern const store_stmt workflow_stmt_lock_tasks;
+extern const store_stmt workflow_stmt_take_timers;
+extern const store_stmt workflow_stmt_requests;
+extern const store_stmt workflow_stmt_move;
+extern const store_stmt workflow_stmt_end;
+extern const store_stmt workflow_stmt_unbind;
+extern const store_stmt workflow_stmt_delete_tasks;
+extern const store_stmt workflow_stmt_retry_tasks;
+extern const store_stmt workflow_stmt_delete_timers;
+
 /* ---- tasks of queues ---- */
 
 extern const store_stmt workflow_stmt_claim; /* $1 namespace $2 queue $3 how many */
