@@ -111,17 +111,16 @@ static void unimplemented(FILE *out, const model_file *file, const model_service
         any_request = any_request || !service->methods[k].client_streaming;
     }
     if (any_opened || any_request)
-        emit(
-            out, file, service, NULL,
-            "\n"
-            "static void $service$__no_opened(rpc_call *call)\n"
-            "{\n"
-            "    wm_err err;\n"
-            "\n"
-            "    wm_fail(&err, WM_UNIMPLEMENTED, \"METHOD_UNKNOWN\", \"%s is not implemented\",\n"
-            "            rpc_method(call)->path);\n"
-            "    rpc_fail(call, &err);\n"
-            "}\n");
+        emit(out, file, service, NULL,
+             "\n"
+             "static void $service$__no_opened(rpc_call *call)\n"
+             "{\n"
+             "    wm_err err;\n"
+             "\n"
+             "    wm_fail(&err, WM_UNIMPLEMENTED, \"METHOD_UNKNOWN\", \"%s is not implemented\",\n"
+             "            rpc_method(call)->path);\n"
+             "    rpc_fail(call, &err);\n"
+             "}\n");
     if (any_request)
         emit(out, file, service, NULL,
              "\n"
