@@ -324,6 +324,30 @@ TEST_F(GeoTest, NamespacesAreApart)
     EXPECT_EQ(2, Count("waymark.entity"));
 }
 
+TEST_F(GeoTest, RefusesWhatCrossesTooMuchAtOnce)
+{
+    std::vector<Fix> crowd, before;
+
+    for (int i = 0; i < 30; i++)
+        CreateFence(*server_, "a-fence-with-a-long-name-" + std::to_string(i),
+                    Square(0, -1, 10, 1));
+    for (int i = 0; i < 2000; i++)
+        crowd.push_back(F("e" + std::to_string(i), 1, 5));
+    before.push_back(F("e1", 0, 50));
+    EXPECT_EQ(WAYMARK_OK, Report(*server_, before).code);
+    Result result = Report(*server_, crowd);
+    EXPECT_EQ(WAYMARK_INVALID_ARGUMENT, result.code);
+    EXPECT_EQ("TOO_MANY_CROSSINGS", result.reason);
+    EXPECT_EQ(0, Count("waymark.fence_event"));
+    EXPECT_EQ(1, Count("waymark.position"));
+
+    crowd.resize(500);
+    result = Report(*server_, crowd);
+    EXPECT_EQ(WAYMARK_OK, result.code) << result.message;
+    EXPECT_EQ(15000u, result.lines.size());
+    EXPECT_EQ(15000, Count("waymark.fence_event"));
+}
+
 // ---- fences ----
 
 TEST_F(GeoTest, FencesAreCreatedOnce)
