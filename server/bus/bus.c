@@ -36,7 +36,8 @@ enum {
     TAIL_BLOCK_MS = 5000,
     TAIL_SILENCE_MS = 12000, /* more than one empty answer missing: the connection is dead */
     TAIL_COUNT = 256,        /* entries per answer */
-    PENDING_MAX = 10000,     /* commands whose answer is outstanding */
+    PENDING_SIZE_MAX = 32 * 1024 * 1024, /* bytes of commands whose answer is outstanding */
+    COMMAND_SIZE = 256,                  /* what a command costs besides its arguments */
     STREAM_ID_SIZE = 48,
     HOST_SIZE = 256
 };
@@ -73,7 +74,7 @@ struct bus {
     char last_id[STREAM_ID_SIZE];
     char **channels;
     size_t n_channels;
-    size_t pending; /* of the command link */
+    size_t pending_size; /* of the command link */
     bool told_up, closing;
     unsigned refs; /* handles and requests that libuv still has */
     atomic_bool up;
@@ -166,15 +167,14 @@ static void link_on_timer(uv_timer_t *timer)
 
 /* ---- answers ---- */
 
-/* An answer nobody needs; counts what is outstanding. */
+/* An answer nobody needs; `ctx` is the size of its command. */
 static void on_answer(redisAsyncContext *redis, void *reply, void *ctx)
 {
     bus_link *link = redis->data;
 
-    (void)ctx;
     (void)reply;
-    if (link != NULL && link->kind == LINK_COMMANDS)
-        link->bus->pending--;
+    if (link != NULL)
+        link->bus->pending_size -= (size_t)(uintptr_t)ctx;
 }
 
 static void on_message(redisAsyncContext *redis, void *answer, void *ctx)
@@ -330,7 +330,7 @@ static void link_attach(bus_link *link, redisAsyncContext *redis)
     link->redis = redis;
     link->state = LINK_CONNECTING;
     if (link->kind == LINK_COMMANDS)
-        bus->pending = 0;
+        bus->pending_size = 0;
     uv_timer_start(&link->timer, link_on_timer, CONNECT_TIMEOUT_MS, 0);
     redisAsyncSetConnectCallback(redis, on_connected);
     redisAsyncSetDisconnectCallback(redis, on_disconnected);
@@ -473,14 +473,18 @@ bool bus_is_up(const bus *bus)
 
 static bool commands_ready(bus *bus)
 {
-    return bus->links[LINK_COMMANDS].state == LINK_UP && bus->pending < PENDING_MAX;
+    return bus->links[LINK_COMMANDS].state == LINK_UP && bus->pending_size < PENDING_SIZE_MAX;
 }
 
 static void command_send(bus *bus, int argc, const char **argv, const size_t *sizes)
 {
-    if (redisAsyncCommandArgv(bus->links[LINK_COMMANDS].redis, on_answer, NULL, argc, argv,
-                              sizes) == REDIS_OK)
-        bus->pending++;
+    size_t total = COMMAND_SIZE;
+
+    for (int i = 0; i < argc; i++)
+        total += sizes[i];
+    if (redisAsyncCommandArgv(bus->links[LINK_COMMANDS].redis, on_answer, (void *)(uintptr_t)total,
+                              argc, argv, sizes) == REDIS_OK)
+        bus->pending_size += total;
 }
 
 void bus_append(bus *bus, const char *stream, size_t len_max, const bus_field *fields, size_t n)

@@ -40,7 +40,7 @@ bus *bus_new(lane *lane, const char *address, const char *password, const bus_li
 void bus_free(bus *bus);
 bool bus_is_up(const bus *bus);
 
-/* XADD stream MAXLEN ~ len_max. `done` may be NULL. Dropped when Redis is away. */
+/* XADD stream MAXLEN ~ len_max. Dropped when Redis is away, or so slow that too much waits. */
 void bus_append(bus *bus, const char *stream, size_t len_max, const bus_field *fields, size_t n);
 /* Follows the stream from now on (XREAD BLOCK), again after each reconnection. */
 void bus_tail(bus *bus, const char *stream);

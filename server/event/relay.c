@@ -21,7 +21,7 @@ enum {
     LEASE_RENEW_MS = 500,
     MAINTAIN_MS = 10 * 60 * 1000,
     STREAM_LEN_MAX = 1000,
-    ENTRY_SIZE_MAX = 1024 * 1024 /* bigger ones are left to the query */
+    ENTRY_SIZE_MAX = 256 * 1024 /* bigger ones are left to the query */
 };
 
 static const char stream_name[] = "waymark:outbox";

@@ -82,7 +82,7 @@ TEST(Bus, StreamAndMessages)
         bus_tail(ear.the_bus, "test:stream");
         bus_listen(ear.the_bus, "test:channel");
     });
-    ASSERT_TRUE(ear.hears("up"));
+    ASSERT_TRUE(ear.up());
     std::string binary("a\0b", 3);
     ear.append(binary);
     EXPECT_TRUE(ear.hears("entry " + binary));
@@ -118,12 +118,13 @@ TEST(Bus, ComesBackByItself)
     TestRedis redis;
     Ear ear(redis);
     ear.lane.run([&] { bus_tail(ear.the_bus, "test:stream"); });
-    ASSERT_TRUE(ear.hears("up"));
+    ASSERT_TRUE(ear.up());
+    int ups = ear.count("up");
     redis.kill9();
     ASSERT_TRUE(ear.hears("down"));
     ear.append("lost");
     redis.start();
-    ASSERT_TRUE(wait_for([&] { return ear.count("up") == 2; }));
+    ASSERT_TRUE(wait_for([&] { return ear.count("up") > ups; }));
     ear.append("after");
     EXPECT_TRUE(ear.hears("entry after"));
     EXPECT_EQ(ear.count("entry lost"), 0);
