@@ -6,87 +6,29 @@
  * space is never longer than the way along the surface, so distance in space bounds the geodesic
  * distance from below; near and far need no special cases.
  *
- * Nearest: best-first over the cells for the `limit` nearest in space, keeping all that might be
- * nearer by true distance; those are measured and sorted. If what was searched does not surely hold
- * everything as near as the last one (far searches, where the orders differ), everything within
- * that distance is collected.
- *
  * Entities are numbered; a number is found by hash of the id, and a leaf's entities are a doubly
  * linked list of numbers. Entities are never removed, only moved.
- *
- * Coordinates in space are floats, off by up to 0.25 m each; SPACE_SLACK_M covers that.
  */
-#include "server/geo/index.h"
-
-#include <geodesic.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "server/geo/tree.h"
 
 enum {
     LEAF_MAX = 16,  /* a leaf with more splits */
     MERGE_MAX = 8,  /* an inner cell with fewer becomes a leaf */
     DEPTH_MAX = 26, /* cells of half a metre; a leaf there holds any number */
-    CHUNK_BITS = 12,
-    CHUNK_LEN = 1 << CHUNK_BITS,
-    CHUNKS_MAX = 1 << 15, /* 134 million entities */
-    WRITE_LEN = 64,       /* moves while readers wait */
+    WRITE_LEN = 64, /* moves while readers wait */
     IDS_SIZE = 64 * 1024
 };
 
-#define NONE UINT32_MAX
-#define EARTH_A_M 6378137.0
-#define EARTH_F (1 / 298.257223563)
 #define EARTH_E2 (EARTH_F * (2 - EARTH_F))
-#define SPACE_SLACK_M 1.0
-/* The largest radius of curvature, at the poles: the flattest the way can be. */
-#define FLATTEST_M (EARTH_A_M / (1 - EARTH_F))
 
-typedef struct space_point {
-    float x, y, z;
-} space_point;
-
-typedef struct entity {
-    geo_fix fix;
-    const char *id;
-    space_point at;
-    uint32_t next, prev; /* in the leaf */
-    uint32_t hash;
-} entity;
-
-typedef struct cell {
-    float low[3], high[3]; /* in space */
-    uint32_t count;        /* entities in it and below */
-    uint32_t children;     /* the first of four in a row; NONE: a leaf */
-    uint32_t head;         /* of a leaf's list */
-} cell;
-
-/* A cell's borders, known on the way down. */
-typedef struct bounds {
-    double west, south, width, height;
-} bounds;
-
-typedef struct ids_block ids_block;
 struct ids_block {
     ids_block *next;
     char bytes[IDS_SIZE];
 };
-
-struct geo_index {
-    pthread_rwlock_t lock;
-    struct geod_geodesic geodesic;
-    entity *chunks[CHUNKS_MAX];
-    uint32_t len;
-    uint32_t *table; /* open addressing, by hash of the id; NONE: free */
-    size_t table_len;
-    cell *cells;
-    uint32_t cells_len, cells_room, free_cells; /* groups of four, linked by `head` */
-    ids_block *ids;
-    size_t ids_used;
-};
-
-static const bounds WORLD = {-180, -90, 360, 180};
 
 static void *check_memory(void *memory)
 {
@@ -95,14 +37,9 @@ static void *check_memory(void *memory)
     return memory;
 }
 
-static entity *entity_at(const geo_index *index, uint32_t number)
-{
-    return &index->chunks[number >> CHUNK_BITS][number & (CHUNK_LEN - 1)];
-}
-
 /* ---- space ---- */
 
-static void to_space(double lon_deg, double lat_deg, double out[3])
+void geo_tree_to_space(double lon_deg, double lat_deg, double out[3])
 {
     const double degree = M_PI / 180;
     double sin_lat = sin(lat_deg * degree), cos_lat = cos(lat_deg * degree);
@@ -136,8 +73,8 @@ static void cell_set_space(cell *c, bounds b)
     double farthest = fmax(fabs(b.south), fabs(north));
     double outer[3], inner[3], low[3], high[3], least, greatest;
 
-    to_space(0, nearest, outer);
-    to_space(0, farthest, inner);
+    geo_tree_to_space(0, nearest, outer);
+    geo_tree_to_space(0, farthest, inner);
     for (int axis = 0; axis < 2; axis++) {
         double turn = axis == 0 ? 0 : 90; /* a sine is a cosine a quarter turn on */
 
@@ -145,58 +82,14 @@ static void cell_set_space(cell *c, bounds b)
         low[axis] = least * (least < 0 ? outer[0] : inner[0]);
         high[axis] = greatest * (greatest < 0 ? inner[0] : outer[0]);
     }
-    to_space(0, b.south, outer);
+    geo_tree_to_space(0, b.south, outer);
     low[2] = outer[2];
-    to_space(0, north, outer);
+    geo_tree_to_space(0, north, outer);
     high[2] = outer[2];
     for (int axis = 0; axis < 3; axis++) {
         c->low[axis] = (float)(low[axis] - SPACE_SLACK_M);
         c->high[axis] = (float)(high[axis] + SPACE_SLACK_M);
     }
-}
-
-static double square(double x)
-{
-    return x * x;
-}
-
-static double space_to_cell2(const double from[3], const cell *c)
-{
-    double sum = 0;
-
-    for (int axis = 0; axis < 3; axis++) {
-        if (from[axis] < (double)c->low[axis])
-            sum += square((double)c->low[axis] - from[axis]);
-        else if (from[axis] > (double)c->high[axis])
-            sum += square(from[axis] - (double)c->high[axis]);
-    }
-    return sum;
-}
-
-static double space_to_point2(const double from[3], space_point to)
-{
-    return square(from[0] - (double)to.x) + square(from[1] - (double)to.y) +
-           square(from[2] - (double)to.z);
-}
-
-/* No two places whose way along the surface is `way_m` are farther apart in space than this. The
- * straight line is longest where the surface is flattest. */
-static double space_reach(double way_m)
-{
-    double half_angle = way_m / (2 * FLATTEST_M);
-
-    if (half_angle >= M_PI / 2)
-        return INFINITY;
-    return fmin(way_m, 2 * FLATTEST_M * sin(half_angle) * (1 + 1e-9)) + SPACE_SLACK_M;
-}
-
-static double geodesic_m(const geo_index *index, double lon_deg, double lat_deg, const geo_fix *fix)
-{
-    double distance;
-
-    geod_inverse(&index->geodesic, lat_deg, lon_deg, fix->lat_deg, fix->lon_deg, &distance, NULL,
-                 NULL);
-    return distance;
 }
 
 /* ---- ids ---- */
@@ -261,11 +154,6 @@ static const char *id_keep(geo_index *index, const char *id)
 
 /* ---- cells ---- */
 
-static cell *cell_at(const geo_index *index, uint32_t number)
-{
-    return &index->cells[number];
-}
-
 /* Which quarter of `b` holds the place; narrows `b` to it. */
 static uint32_t quarter(bounds *b, double lon_deg, double lat_deg)
 {
@@ -282,17 +170,6 @@ static uint32_t quarter(bounds *b, double lon_deg, double lat_deg)
         which |= 2;
     }
     return which;
-}
-
-static bounds quarter_bounds(bounds b, uint32_t which)
-{
-    b.width /= 2;
-    b.height /= 2;
-    if (which & 1)
-        b.west += b.width;
-    if (which & 2)
-        b.south += b.height;
-    return b;
 }
 
 static uint32_t cells_take(geo_index *index)
@@ -480,7 +357,7 @@ static void entity_set_fix(entity *e, const geo_fix *fix)
 {
     double at[3];
 
-    to_space(fix->lon_deg, fix->lat_deg, at);
+    geo_tree_to_space(fix->lon_deg, fix->lat_deg, at);
     e->fix = *fix;
     e->at = (space_point){(float)at[0], (float)at[1], (float)at[2]};
 }
@@ -558,379 +435,4 @@ bool geo_index_has(geo_index *index, const char *entity_id)
     has = *table_slot(index, entity_id, id_hash(entity_id)) != NONE;
     pthread_rwlock_unlock(&index->lock);
     return has;
-}
-
-/* ---- heaps: of cells to look at, nearest first, and of the best found, farthest first ---- */
-
-typedef struct ranked {
-    double key;
-    uint32_t number;
-} ranked;
-
-typedef struct heap {
-    ranked *items; /* from 0; the least key on top */
-    size_t len, room;
-    wm_arena *arena;
-} heap;
-
-static void heap_sift_up(heap *h, size_t i)
-{
-    ranked item = h->items[i];
-
-    while (i > 0 && h->items[(i - 1) / 2].key > item.key) {
-        h->items[i] = h->items[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    h->items[i] = item;
-}
-
-static void heap_sift_down(heap *h, size_t i)
-{
-    ranked item = h->items[i];
-
-    for (;;) {
-        size_t child = 2 * i + 1;
-
-        if (child >= h->len)
-            break;
-        if (child + 1 < h->len && h->items[child + 1].key < h->items[child].key)
-            child++;
-        if (h->items[child].key >= item.key)
-            break;
-        h->items[i] = h->items[child];
-        i = child;
-    }
-    h->items[i] = item;
-}
-
-static void heap_push(heap *h, double key, uint32_t number)
-{
-    if (h->len == h->room) {
-        ranked *items = h->items;
-
-        h->room = h->room == 0 ? 64 : 2 * h->room;
-        h->items = WM_NEW_ARRAY(h->arena, ranked, h->room);
-        if (h->len > 0)
-            memcpy(h->items, items, h->len * sizeof(*items));
-    }
-    h->items[h->len] = (ranked){key, number};
-    heap_sift_up(h, h->len++);
-}
-
-static ranked heap_pop(heap *h)
-{
-    ranked top = h->items[0];
-
-    h->items[0] = h->items[--h->len];
-    if (h->len > 0)
-        heap_sift_down(h, 0);
-    return top;
-}
-
-/* ---- what is near ---- */
-
-typedef struct hit_list {
-    geo_hit *hits;
-    size_t len, room;
-    wm_arena *arena;
-} hit_list;
-
-typedef struct near_search {
-    const geo_index *index;
-    double lon_deg, lat_deg;
-    double at[3];
-    heap cells;
-    heap best; /* by minus distance in space: the worst on top */
-    heap seen; /* what may be among the nearest by true distance; a plain list */
-    size_t limit;
-    double radius_m;
-    double reach2; /* farther in space than this is of no interest */
-} near_search;
-
-static void list_add(heap *list, double key, uint32_t number)
-{
-    if (list->len == list->room) {
-        ranked *items = list->items;
-
-        list->room = list->room == 0 ? 64 : 2 * list->room;
-        list->items = WM_NEW_ARRAY(list->arena, ranked, list->room);
-        if (list->len > 0)
-            memcpy(list->items, items, list->len * sizeof(*items));
-    }
-    list->items[list->len++] = (ranked){key, number};
-}
-
-static void cells_begin(near_search *s)
-{
-    s->cells.len = 0;
-    heap_push(&s->cells, space_to_cell2(s->at, cell_at(s->index, 0)), 0);
-}
-
-/* The next nearest leaf that may hold something of interest, or NULL. */
-static const cell *cells_next_leaf(near_search *s)
-{
-    while (s->cells.len > 0) {
-        ranked top = heap_pop(&s->cells);
-        const cell *c = cell_at(s->index, top.number);
-
-        if (top.key > s->reach2)
-            return NULL;
-        if (c->children == NONE)
-            return c;
-        for (uint32_t which = 0; which < 4; which++) {
-            const cell *child = cell_at(s->index, c->children + which);
-            double key = child->count == 0 ? INFINITY : space_to_cell2(s->at, child);
-
-            if (key <= s->reach2)
-                heap_push(&s->cells, key, c->children + which);
-        }
-    }
-    return NULL;
-}
-
-static int nearer(const void *a, const void *b)
-{
-    const geo_hit *left = a, *right = b;
-
-    if (left->distance_m != right->distance_m)
-        return left->distance_m < right->distance_m ? -1 : 1;
-    return strcmp(left->entity_id, right->entity_id);
-}
-
-/* Adds the entity if it is within the radius by true distance. */
-static void hit_offer(const near_search *s, hit_list *list, uint32_t number, double radius_m)
-{
-    const entity *e = entity_at(s->index, number);
-    double distance_m = geodesic_m(s->index, s->lon_deg, s->lat_deg, &e->fix);
-
-    if (distance_m > radius_m)
-        return;
-    if (list->len == list->room) {
-        geo_hit *hits = list->hits;
-
-        list->room = list->room == 0 ? 32 : 2 * list->room;
-        list->hits = WM_NEW_ARRAY(list->arena, geo_hit, list->room);
-        if (list->len > 0)
-            memcpy(list->hits, hits, list->len * sizeof(*hits));
-    }
-    list->hits[list->len++] = (geo_hit){e->id, e->fix, distance_m};
-}
-
-/* Everything within a radius. */
-static void collect_within(near_search *s, hit_list *list, double radius_m)
-{
-    const cell *leaf;
-
-    s->reach2 = square(space_reach(radius_m));
-    cells_begin(s);
-    while ((leaf = cells_next_leaf(s)) != NULL) {
-        for (uint32_t i = leaf->head; i != NONE; i = entity_at(s->index, i)->next) {
-            if (space_to_point2(s->at, entity_at(s->index, i)->at) <= s->reach2)
-                hit_offer(s, list, i, radius_m);
-        }
-    }
-}
-
-/* Whatever is nearest by true distance is nearly the nearest in space: the order differs by as
- * much as the earth's curvature does. This is a reach that covers it up to 2,000 km, where it is
- * 83 ppm; the result is checked, so it need not be exact. */
-static double nearest_reach2(double space2)
-{
-    return square(sqrt(space2) * (1 + 1e-4) + 2 * SPACE_SLACK_M);
-}
-
-static void best_offer(near_search *s, double key, uint32_t number)
-{
-    list_add(&s->seen, key, number);
-    if (s->best.len < s->limit) {
-        heap_push(&s->best, -key, number);
-    } else if (key < -s->best.items[0].key) {
-        s->best.items[0] = (ranked){-key, number};
-        heap_sift_down(&s->best, 0);
-    }
-    if (s->best.len == s->limit)
-        s->reach2 = fmin(s->reach2, nearest_reach2(-s->best.items[0].key));
-}
-
-/* The nearest in space, and with them whatever may be nearer by true distance. */
-static void collect_nearest(near_search *s)
-{
-    const cell *leaf;
-
-    cells_begin(s);
-    while ((leaf = cells_next_leaf(s)) != NULL) {
-        for (uint32_t i = leaf->head; i != NONE; i = entity_at(s->index, i)->next) {
-            double key = space_to_point2(s->at, entity_at(s->index, i)->at);
-
-            if (key <= s->reach2)
-                best_offer(s, key, i);
-        }
-    }
-}
-
-static void hits_sort(hit_list *list)
-{
-    if (list->len > 0)
-        qsort(list->hits, list->len, sizeof(*list->hits), nearer);
-}
-
-static void search_near(near_search *s, hit_list *list)
-{
-    double bound_m;
-
-    collect_nearest(s);
-    for (size_t i = 0; i < s->seen.len; i++) {
-        if (s->seen.items[i].key <= s->reach2)
-            hit_offer(s, list, s->seen.items[i].number, s->radius_m);
-    }
-    hits_sort(list);
-    /* Is everything as near as the last one within the reach that was searched? */
-    bound_m = list->len >= s->limit ? list->hits[s->limit - 1].distance_m : s->radius_m;
-    if (square(space_reach(bound_m)) <= s->reach2)
-        return;
-    list->len = 0;
-    collect_within(s, list, bound_m);
-    hits_sort(list);
-}
-
-static void hits_copy_ids(wm_arena *arena, geo_hit *hits, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        hits[i].entity_id = wm_arena_strdup(arena, hits[i].entity_id);
-}
-
-size_t geo_index_nearby(geo_index *index, wm_arena *arena, double lon_deg, double lat_deg,
-                        size_t limit, double radius_m, geo_hit **hits)
-{
-    near_search s = {.index = index,
-                     .lon_deg = lon_deg,
-                     .lat_deg = lat_deg,
-                     .cells.arena = arena,
-                     .best.arena = arena,
-                     .seen.arena = arena,
-                     .limit = limit,
-                     .radius_m = radius_m,
-                     .reach2 = square(space_reach(radius_m))};
-    hit_list list = {.arena = arena};
-
-    to_space(lon_deg, lat_deg, s.at);
-    pthread_rwlock_rdlock(&index->lock);
-    search_near(&s, &list);
-    if (list.len > limit)
-        list.len = limit;
-    hits_copy_ids(arena, list.hits, list.len);
-    pthread_rwlock_unlock(&index->lock);
-    *hits = list.hits;
-    return list.len;
-}
-
-/* ---- what is within ---- */
-
-typedef struct within_search {
-    const geo_index *index;
-    geo_box part; /* west <= east */
-    geo_area *area;
-    const char *after_id;
-    geo_hit *hits; /* a heap, the last id on top */
-    size_t len, limit;
-} within_search;
-
-static void hits_sift_down(geo_hit *hits, size_t len)
-{
-    geo_hit item = hits[0];
-    size_t i = 0;
-
-    for (;;) {
-        size_t child = 2 * i + 1;
-
-        if (child >= len)
-            break;
-        if (child + 1 < len && strcmp(hits[child + 1].entity_id, hits[child].entity_id) > 0)
-            child++;
-        if (strcmp(hits[child].entity_id, item.entity_id) <= 0)
-            break;
-        hits[i] = hits[child];
-        i = child;
-    }
-    hits[i] = item;
-}
-
-static void hits_sift_up(geo_hit *hits, size_t i)
-{
-    geo_hit item = hits[i];
-
-    while (i > 0 && strcmp(hits[(i - 1) / 2].entity_id, item.entity_id) < 0) {
-        hits[i] = hits[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    hits[i] = item;
-}
-
-/* Keeps the `limit` first ids after after_id. */
-static void within_offer(within_search *s, const entity *e)
-{
-    if (strcmp(e->id, s->after_id) <= 0)
-        return;
-    if (s->len == s->limit && strcmp(e->id, s->hits[0].entity_id) > 0)
-        return;
-    if (!geo_box_contains(&s->part, e->fix.lon_deg, e->fix.lat_deg))
-        return;
-    if (s->area != NULL && !geo_area_contains(s->area, e->fix.lon_deg, e->fix.lat_deg))
-        return;
-    if (s->len == s->limit) {
-        s->hits[0] = (geo_hit){e->id, e->fix, 0};
-        hits_sift_down(s->hits, s->len);
-    } else {
-        s->hits[s->len] = (geo_hit){e->id, e->fix, 0};
-        hits_sift_up(s->hits, s->len++);
-    }
-}
-
-static void within_visit(within_search *s, uint32_t at, bounds b)
-{
-    const cell *c = cell_at(s->index, at);
-
-    if (c->count == 0 || b.west > s->part.east_deg || b.west + b.width < s->part.west_deg ||
-        b.south > s->part.north_deg || b.south + b.height < s->part.south_deg)
-        return;
-    if (c->children != NONE) {
-        for (uint32_t which = 0; which < 4; which++)
-            within_visit(s, c->children + which, quarter_bounds(b, which));
-        return;
-    }
-    for (uint32_t i = c->head; i != NONE; i = entity_at(s->index, i)->next)
-        within_offer(s, entity_at(s->index, i));
-}
-
-static int by_id(const void *a, const void *b)
-{
-    const geo_hit *left = a, *right = b;
-
-    return strcmp(left->entity_id, right->entity_id);
-}
-
-size_t geo_index_within(geo_index *index, wm_arena *arena, const geo_box *box, geo_area *area,
-                        const char *after_id, size_t limit, geo_hit **hits)
-{
-    within_search s = {
-        .index = index, .part = *box, .area = area, .after_id = after_id, .limit = limit};
-
-    pthread_rwlock_rdlock(&index->lock);
-    if (s.limit > index->len)
-        s.limit = index->len;
-    if (s.limit > 0) {
-        s.hits = WM_NEW_ARRAY(arena, geo_hit, s.limit);
-        if (box->west_deg > box->east_deg) { /* over the antimeridian: two parts */
-            s.part.east_deg = 180;
-            within_visit(&s, 0, WORLD);
-            s.part.west_deg = -180;
-            s.part.east_deg = box->east_deg;
-        }
-        within_visit(&s, 0, WORLD);
-        qsort(s.hits, s.len, sizeof(*s.hits), by_id);
-        hits_copy_ids(arena, s.hits, s.len);
-    }
-    pthread_rwlock_unlock(&index->lock);
-    *hits = s.hits;
-    return s.len;
 }
