@@ -43,6 +43,15 @@ class Ear {
             bus_append(the_bus, "test:stream", 1000, &field, 1);
         });
     }
+    // The tail has a connection of its own, which may be there later than bus_is_up() says: what
+    // `from` appends before that is not for this ear.
+    bool hears_repeated(Ear &from, const std::string &value)
+    {
+        return wait_for([&] {
+            from.append(value);
+            return count("entry " + value) > 0;
+        });
+    }
     bool up()
     {
         return wait_for([&] { return bus_is_up(the_bus); });
@@ -83,6 +92,7 @@ TEST(Bus, StreamAndMessages)
         bus_listen(ear.the_bus, "test:channel");
     });
     ASSERT_TRUE(ear.up());
+    EXPECT_TRUE(ear.hears_repeated(ear, "first"));
     std::string binary("a\0b", 3);
     ear.append(binary);
     EXPECT_TRUE(ear.hears("entry " + binary));
@@ -108,8 +118,7 @@ TEST(Bus, TailStartsAtThePresent)
     ASSERT_TRUE(second.up());
     second.lane.run([&] { bus_tail(second.the_bus, "test:stream"); });
     ASSERT_TRUE(second.up());
-    first.append("new");
-    EXPECT_TRUE(second.hears("entry new"));
+    EXPECT_TRUE(second.hears_repeated(first, "new"));
     EXPECT_EQ(second.count("entry old"), 0);
 }
 
@@ -125,8 +134,7 @@ TEST(Bus, ComesBackByItself)
     ear.append("lost");
     redis.start();
     ASSERT_TRUE(wait_for([&] { return ear.count("up") > ups; }));
-    ear.append("after");
-    EXPECT_TRUE(ear.hears("entry after"));
+    EXPECT_TRUE(ear.hears_repeated(ear, "after"));
     EXPECT_EQ(ear.count("entry lost"), 0);
 }
 
