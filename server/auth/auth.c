@@ -62,6 +62,17 @@ static wm_code config_check(const auth_config *config, wm_err *err)
 
 /* ---- the first keys ---- */
 
+/* Only what speaks plain HTTP on this machine can be a development issuer: it is asked before
+ * anything else starts. One that does not answer is refused when it does (token.c). */
+static wm_code refuse_development(const auth_config *config, token_verifier *verifier, wm_err *err)
+{
+    for (size_t i = 0; i < config->n_issuers; i++)
+        if (!config->issuers[i].development && is_loopback_url(config->issuers[i].issuer) &&
+            token_prefetch(verifier, i, err) == WM_UNAUTHENTICATED)
+            return err->code = WM_INVALID;
+    return WM_OK;
+}
+
 typedef struct prefetch {
     lane_job job;
     lane_msg msg;
@@ -73,7 +84,9 @@ static void prefetch_run(lane_job *job)
 {
     prefetch *prefetch = wm_container_of(job, struct prefetch, job);
 
-    token_prefetch(prefetch->auth->verifier, prefetch->issuer);
+    wm_err err;
+
+    token_prefetch(prefetch->auth->verifier, prefetch->issuer, &err); /* logged there */
 }
 
 static void prefetch_done(lane_job *job)
@@ -147,6 +160,12 @@ wm_code auth_new(const auth_config *config, lane **lanes, size_t n_lanes, event_
     *made = NULL;
     if (code != WM_OK)
         return code;
+    token_verifier *verifier = token_verifier_new(config);
+    code = refuse_development(config, verifier, err);
+    if (code != WM_OK) {
+        token_verifier_free(verifier);
+        return code;
+    }
     auth *auth = calloc(1, sizeof(*auth));
     if (!auth)
         abort();
@@ -160,7 +179,7 @@ wm_code auth_new(const auth_config *config, lane **lanes, size_t n_lanes, event_
     auth->issuers = WM_NEW_ARRAY(&auth->arena, const char *, config->n_issuers);
     for (size_t i = 0; i < config->n_issuers; i++)
         auth->issuers[i] = wm_arena_strdup(&auth->arena, config->issuers[i].issuer);
-    auth->verifier = token_verifier_new(config);
+    auth->verifier = verifier;
     auth->cache = token_cache_new();
     auth->grants = grants_new();
     interceptor_setup(auth);

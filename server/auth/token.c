@@ -359,6 +359,14 @@ static bool url_is_as_safe(const issuer *issuer, const char *url)
            (strncmp(issuer->config.issuer, "http://", 7) == 0 && strncmp(url, "http://", 7) == 0);
 }
 
+/* The development issuer gives anybody any token; it says of itself what it is. */
+static bool is_forbidden_development(const issuer *issuer, const wm_json *discovery)
+{
+    const wm_json *mark = wm_json_find(discovery, "waymark_development");
+
+    return mark && mark->kind == WM_JSON_BOOL && mark->boolean && !issuer->config.development;
+}
+
 static wm_code fetch_keys(issuer *issuer, token_keys **keys, wm_err *err)
 {
     wm_arena arena;
@@ -372,6 +380,10 @@ static wm_code fetch_keys(issuer *issuer, token_keys **keys, wm_err *err)
         /* OIDC Discovery, 4.3: or one issuer could speak for another. */
         if (!name || name->kind != WM_JSON_STRING || strcmp(name->text, issuer->config.issuer) != 0)
             code = unreachable(issuer, err, "its discovery document is another issuer's");
+        else if (is_forbidden_development(issuer, json))
+            code = wm_fail(err, WM_UNAUTHENTICATED, "TOKEN_ISSUER",
+                           "issuer %.128s: a development issuer is refused outside dev mode",
+                           issuer->config.issuer);
         else if (!url || url->kind != WM_JSON_STRING || !url_is_as_safe(issuer, url->text))
             code = unreachable(issuer, err, "its discovery document has no safe jwks_uri");
         else
@@ -528,13 +540,17 @@ token_outcome token_verify(token_verifier *verifier, const char *token, size_t l
     return outcome;
 }
 
-void token_prefetch(token_verifier *verifier, size_t i)
+wm_code token_prefetch(token_verifier *verifier, size_t i, wm_err *err)
 {
     issuer *issuer = &verifier->issuers[i];
-    wm_err err;
+    wm_code code = WM_OK;
 
     pthread_mutex_lock(&issuer->lock);
-    if (!issuer->fetching && !issuer->keys && fetch_locked(issuer, &err) != WM_OK)
-        issuer->failed_us = 0; /* the first caller tries for himself */
+    if (!issuer->fetching && !issuer->keys) {
+        code = fetch_locked(issuer, err);
+        if (code != WM_OK)
+            issuer->failed_us = 0; /* the first caller tries for himself */
+    }
     pthread_mutex_unlock(&issuer->lock);
+    return code;
 }

@@ -67,8 +67,10 @@ void token_verifier_free(token_verifier *verifier);
 token_outcome token_verify(token_verifier *verifier, const char *token, size_t len,
                            token_waiter *waiter, wm_code *code, principal **made, wm_err *err);
 
-/* Fetches the keys of issuer i, so that the first caller need not wait. Logs a failure. */
-void token_prefetch(token_verifier *verifier, size_t i);
+/* Fetches the keys of issuer i, so that the first caller need not wait. Logs a failure.
+ * WM_UNAVAILABLE: not to be had now. WM_UNAUTHENTICATED: it is a development issuer, and the
+ * configuration does not allow that. */
+wm_code token_prefetch(token_verifier *verifier, size_t i, wm_err *err);
 
 #ifdef __cplusplus
 }

@@ -81,7 +81,7 @@ static enum MHD_Result answer_discovery(const dev_issuer *issuer, struct MHD_Con
         &text,
         "{\"issuer\":\"%s\",\"jwks_uri\":\"%s/jwks\",\"token_endpoint\":\"%s/token\","
         "\"response_types_supported\":[\"token\"],\"subject_types_supported\":[\"public\"],"
-        "\"id_token_signing_alg_values_supported\":[\"ES256\"]}\n",
+        "\"id_token_signing_alg_values_supported\":[\"ES256\"],\"waymark_development\":true}\n",
         issuer->url, issuer->url, issuer->url);
     return answer(connection, MHD_HTTP_OK, &text);
 }

@@ -4,7 +4,8 @@
  * on a loopback address only, and refuses requests that a web page of another origin could
  * make (Host and Origin must be loopback too, bodies must be JSON).
  *
- *   GET  /.well-known/openid-configuration   OIDC discovery
+ *   GET  /.well-known/openid-configuration   OIDC discovery; "waymark_development": true in it is
+ *                                            how a production server knows what it must refuse
  *   GET  /jwks                               the public key
  *   POST /token                              Content-Type: application/json
  *     {"sub": "alice",              required, 1 to 255 bytes

@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 
+#include "server/auth/auth.h"
 #include "server/dev/issuer.h"
 
 namespace {
@@ -241,6 +242,21 @@ TEST_F(TokenTest, RefusesAnotherIssuersDiscoveryDocument)
     std::string text =
         encode("{\"alg\":\"ES256\"}") + "." + encode(claims) + "." + encode(std::string(64, 'x'));
     EXPECT_EQ("TOKEN_ISSUER_UNREACHABLE", verify(text));
+}
+
+// The issuer says what it is; a configuration that does not expect that trusts none of it.
+TEST_F(TokenTest, RefusesADevelopmentIssuerInProduction)
+{
+    auth_issuer issuer = {url_.c_str(), "waymark", nullptr, nullptr, false};
+    auth_config config = {&issuer, 1, nullptr, 0, false};
+    token_verifier_free(verifier_);
+    verifier_ = token_verifier_new(&config);
+    EXPECT_EQ("TOKEN_ISSUER", verify(token()));
+    wm_err err = {};
+    EXPECT_EQ(WM_UNAUTHENTICATED, token_prefetch(verifier_, 0, &err));
+    auth *made;
+    EXPECT_EQ(WM_INVALID, auth_new(&config, nullptr, 0, nullptr, &made, &err));
+    EXPECT_NE(nullptr, strstr(err.message, "development issuer")) << err.message;
 }
 
 TEST_F(TokenTest, ParksWhoComesDuringAFetch)
