@@ -381,6 +381,14 @@ void rpc_call_begin(rpc_call *call)
 {
     size_t max = call->queue->server->calls_max;
 
+    if (atomic_load_explicit(&call->queue->server->draining, memory_order_acquire) &&
+        !call->binding->uncounted) {
+        wm_err err = {0};
+        wm_fail(&err, WM_UNAVAILABLE, "SHUTTING_DOWN", "the server is stopping; connect again");
+        err.retry_after_ms = 500;
+        rpc_fail(call, &err);
+        return;
+    }
     if (atomic_load_explicit(&call->queue->calls, memory_order_relaxed) > max &&
         !call->binding->uncounted) {
         wm_err err = {0};

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <grpc/grpc_security.h>
 #include <grpc/support/log.h>
@@ -411,8 +412,8 @@ static size_t server_calls(const rpc_server *server)
     return n;
 }
 
-/* True when the core has stopped and all calls are home. */
-static bool server_wait(rpc_server *server, uint64_t wait_ms)
+/* True when all calls are home, and, where that is wanted, the core has stopped. */
+static bool server_wait(rpc_server *server, uint64_t wait_ms, bool for_core)
 {
     int64_t until_us = wm_monotonic_us() + (int64_t)wait_ms * 1000;
     bool is_done;
@@ -420,7 +421,7 @@ static bool server_wait(rpc_server *server, uint64_t wait_ms)
     uv_mutex_lock(&server->mutex);
     for (;;) {
         int64_t left_us = until_us - wm_monotonic_us();
-        is_done = server->is_core_stopped && server_calls(server) == 0;
+        is_done = (server->is_core_stopped || !for_core) && server_calls(server) == 0;
         if (is_done || left_us <= 0)
             break;
         uv_cond_timedwait(&server->changed, &server->mutex, (uint64_t)left_us * 1000);
@@ -445,13 +446,15 @@ void rpc_server_drain(rpc_server *server, uint64_t grace_ms)
     for (size_t i = 0; i < server->n_queues; i++)
         if (server->queues[i].started)
             lane_call(server->queues[i].lane, queue_stop_streams, &server->queues[i]);
+    /* From here on new calls are refused by us.  A core that is shutting down would answer them
+     * CANCELLED, which tells a client nothing; so it is shut down last, and at once. */
+    if (server_wait(server, grace_ms, false) && grace_ms > 0)
+        usleep(RPC_LINGER_MS * 1000); /* the last replies are read before their sockets close */
     server->core_stopped.run = core_stopped;
     atomic_store_explicit(&server->core_stopped.handed, 1, memory_order_release);
     grpc_server_shutdown_and_notify(server->core, server->queues[0].core, &server->core_stopped);
-    if (server_wait(server, grace_ms))
-        return;
     grpc_server_cancel_all_calls(server->core);
-    if (server_wait(server, RPC_STOP_WAIT_MS))
+    if (server_wait(server, RPC_STOP_WAIT_MS, true))
         return;
     wm_log(WM_LOG_ERROR, "calls were never ended by their handlers",
            wm_log_i("calls", (int64_t)server_calls(server)));
