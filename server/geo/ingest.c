@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <utlist.h>
 
 #include "server/geo/run.h"
 
@@ -372,12 +373,45 @@ void geo_ingest_free(geo_ingest *ingest)
     free(ingest);
 }
 
+/* ---- how much waits ---- */
+
+bool geo_ingest_is_full(const geo_ingest *ingest)
+{
+    return ingest->n_pending >= GEO_PENDING_MAX;
+}
+
+void geo_ingest_room_wait(geo_ingest *ingest, geo_room_wait *wait)
+{
+    if (wait->waiting)
+        return;
+    wait->waiting = true;
+    DL_APPEND(ingest->room_waits, wait);
+}
+
+void geo_ingest_room_cancel(geo_ingest *ingest, geo_room_wait *wait)
+{
+    if (!wait->waiting)
+        return;
+    wait->waiting = false;
+    DL_DELETE(ingest->room_waits, wait);
+}
+
 static void report_op_done(store_op *op)
 {
     geo_report *report = wm_container_of(op, geo_report, op);
+    geo_ingest *ingest = report->ingest;
 
-    report->done(report);
+    ingest->n_pending -= report->n;
+    report->done(report); /* which may be the end of it */
+    while (ingest->room_waits != NULL && !geo_ingest_is_full(ingest)) {
+        geo_room_wait *first = ingest->room_waits;
+
+        geo_ingest_room_cancel(ingest, first);
+        first->room(first);
+    }
 }
+
+/* ---- reports ---- */
 
 wm_code geo_fail_overtaking(wm_err *err)
 {
@@ -393,5 +427,9 @@ bool geo_ingest_add(geo_ingest *ingest, geo_report *report, wm_err *err)
     report->op.weight = report->n;
     report->op.deadline_us = report->deadline_us;
     report->op.done = report_op_done;
-    return store_batcher_add(ingest->batcher, &report->op, err);
+    report->ingest = ingest;
+    if (!store_batcher_add(ingest->batcher, &report->op, err))
+        return false;
+    ingest->n_pending += report->n;
+    return true;
 }

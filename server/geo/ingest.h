@@ -15,7 +15,10 @@
 extern "C" {
 #endif
 
-enum { GEO_REPORT_LEN_MAX = 10000 };
+enum {
+    GEO_REPORT_LEN_MAX = 10000,
+    GEO_PENDING_MAX = 300000 /* fixes waiting on a lane; then nothing more should be added */
+};
 
 typedef struct geo_ingest geo_ingest;
 
@@ -30,7 +33,8 @@ struct geo_report_crossing {
 /* One request's fixes. Reports of one loop take effect in the order of geo_ingest_add(); within
  * a report, an entity's fixes go by time. */
 typedef struct geo_report {
-    store_op op; /* code and err: the result */
+    store_op op;        /* code and err: the result */
+    geo_ingest *ingest; /* private */
     int32_t namespace_id;
     size_t n; /* 1 to GEO_REPORT_LEN_MAX */
     const char *const *entity_ids;
@@ -56,7 +60,21 @@ void geo_ingest_free(geo_ingest *ingest); /* nothing may be queued */
 /* Says that a report was not taken since one before it was lost. */
 wm_code geo_fail_overtaking(wm_err *err);
 
-/* False: full; the report is the caller's, err says why. */
+/* Whoever waits until fewer than GEO_PENDING_MAX fixes wait. Embedded by the caller. */
+typedef struct geo_room_wait {
+    struct geo_room_wait *next, *prev;
+    bool waiting;
+    void (*room)(struct geo_room_wait *wait); /* once, on the loop, not from inside wait() */
+} geo_room_wait;
+
+bool geo_ingest_is_full(const geo_ingest *ingest);
+/* No-op while it waits already. */
+void geo_ingest_room_wait(geo_ingest *ingest, geo_room_wait *wait);
+/* No-op when it does not wait. */
+void geo_ingest_room_cancel(geo_ingest *ingest, geo_room_wait *wait);
+
+/* Also when full: asking first is the caller's part. False: the store's queue is; the report is
+ * the caller's, err says why. */
 WM_MUST_USE bool geo_ingest_add(geo_ingest *ingest, geo_report *report, wm_err *err);
 
 #ifdef __cplusplus

@@ -2,7 +2,8 @@
  *
  * A message of a stream is a request of its own with an arena of its own. It is on one of two
  * lists: with the ingest, or answered and waiting for the stream to be writable. At most
- * WINDOW messages are on either; then the stream is not read until one is gone.
+ * WINDOW messages are on either; then the stream is not read until one is gone. Nor is it while
+ * too many fixes of all streams wait: it stands in line for room (ingest.h).
  *
  *   read ──> message ──> ingest ──> answered ──> sent
  *     ^         └─ refused ────────────^           │
@@ -21,7 +22,11 @@
 #include "base/clock.h"
 #include "server/geo/internal.h"
 
-enum { WINDOW = 64 };
+enum {
+    WINDOW = 64,          /* messages of a stream */
+    WINDOW_FIXES = 20000, /* and fixes in them: with so many the stream is not read either */
+    BUSY_RETRY_MS = 200
+};
 
 /* ---- reading a request ---- */
 
@@ -120,6 +125,15 @@ static void report_call_done(geo_report *report)
     waymark_geo_v1_track_service_report_positions_reply(op->call, &response);
 }
 
+static wm_code room_check(const geo_ingest *ingest, wm_err *err)
+{
+    if (!geo_ingest_is_full(ingest))
+        return WM_OK;
+    wm_fail(err, WM_EXHAUSTED, "STORE_BUSY", "%d fixes wait to be stored", GEO_PENDING_MAX);
+    err->retry_after_ms = BUSY_RETRY_MS;
+    return err->code;
+}
+
 void geo_report_positions(rpc_call *call, const Waymark__Geo__V1__ReportPositionsRequest *request)
 {
     report_call *op = WM_NEW(rpc_arena(call), report_call);
@@ -131,6 +145,7 @@ void geo_report_positions(rpc_call *call, const Waymark__Geo__V1__ReportPosition
     op->report.done = report_call_done;
     if (report_read(&op->report, rpc_arena(call), request->n_positions, request->positions, false,
                     &err) != WM_OK ||
+        room_check(geo_lane_of(call)->ingest, &err) != WM_OK ||
         !geo_ingest_add(geo_lane_of(call)->ingest, &op->report, &err))
         rpc_fail(call, &err);
 }
@@ -144,6 +159,7 @@ struct stream_message {
     stream_message *next;
     stream *stream;
     int64_t sequence;
+    size_t n_fixes;
     geo_report report;
     wm_err err; /* why it was refused; code WM_OK: it was not */
     wm_arena arena;
@@ -151,7 +167,9 @@ struct stream_message {
 
 struct stream {
     rpc_call *call;
-    size_t n_open; /* messages read and not yet answered */
+    geo_ingest *ingest;
+    geo_room_wait room_wait;
+    size_t n_open, n_open_fixes; /* read and not yet answered */
     stream_message *answered, **answered_tail;
     bool reading, half_closed, cancelled, over;
     bool lost; /* a message was: none behind it is taken */
@@ -187,11 +205,8 @@ static bool answer_send(stream_message *message)
     return waymark_geo_v1_track_service_stream_positions_send(message->stream->call, &response);
 }
 
-/* Sends what can be sent, then reads on, or ends the call. */
-static void stream_go_on(stream *s)
+static void stream_send(stream *s)
 {
-    if (s->over)
-        return;
     while (s->answered != NULL && (s->cancelled || rpc_is_writable(s->call))) {
         stream_message *message = s->answered;
 
@@ -201,15 +216,41 @@ static void stream_go_on(stream *s)
         if (s->answered == NULL)
             s->answered_tail = &s->answered;
         s->n_open--;
+        s->n_open_fixes -= message->n_fixes;
         stream_message_free(message);
     }
-    if ((s->half_closed || s->cancelled) && s->n_open == 0) {
-        s->over = true;
-        rpc_finish(s->call);
-    } else if (!s->half_closed && !s->cancelled && !s->reading && s->n_open < WINDOW) {
-        s->reading = true;
-        rpc_read(s->call);
+}
+
+static void stream_read(stream *s)
+{
+    if (s->reading || s->n_open >= WINDOW || s->n_open_fixes >= WINDOW_FIXES)
+        return;
+    if (geo_ingest_is_full(s->ingest)) {
+        geo_ingest_room_wait(s->ingest, &s->room_wait);
+        return;
     }
+    s->reading = true;
+    rpc_read(s->call);
+}
+
+/* Sends what can be sent, then reads on, or ends the call. */
+static void stream_go_on(stream *s)
+{
+    if (s->over)
+        return;
+    stream_send(s);
+    if (!s->half_closed && !s->cancelled) {
+        stream_read(s);
+    } else if (s->n_open == 0) {
+        s->over = true;
+        geo_ingest_room_cancel(s->ingest, &s->room_wait);
+        rpc_finish(s->call);
+    }
+}
+
+static void stream_room(geo_room_wait *wait)
+{
+    stream_go_on(wm_container_of(wait, stream, room_wait));
 }
 
 static void stream_answer(stream_message *message)
@@ -238,6 +279,8 @@ void geo_stream_opened(rpc_call *call)
     stream *s = WM_NEW(rpc_arena(call), stream);
 
     s->call = call;
+    s->ingest = geo_lane_of(call)->ingest;
+    s->room_wait.room = stream_room;
     s->answered_tail = &s->answered;
     rpc_set_data(call, s);
     stream_go_on(s);
@@ -266,8 +309,10 @@ void geo_stream_message(rpc_call *call, const Waymark__Geo__V1__StreamPositionsR
     message->report.deadline_us = rpc_deadline_us(call);
     message->report.done = stream_report_done;
     message->report.lost = &s->lost;
+    message->n_fixes = request->n_positions;
     s->reading = false;
     s->n_open++;
+    s->n_open_fixes += message->n_fixes;
     if (stream_namespace_check(call, request->namespace_, &message->err) != WM_OK ||
         report_read(&message->report, &message->arena, request->n_positions, request->positions,
                     true, &message->err) != WM_OK) {
@@ -275,7 +320,7 @@ void geo_stream_message(rpc_call *call, const Waymark__Geo__V1__StreamPositionsR
     } else if (s->lost) {
         geo_fail_overtaking(&message->err);
         stream_answer(message);
-    } else if (!geo_ingest_add(geo_lane_of(call)->ingest, &message->report, &message->err)) {
+    } else if (!geo_ingest_add(s->ingest, &message->report, &message->err)) {
         s->lost = true;
         stream_answer(message);
     } else {

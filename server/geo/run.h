@@ -23,6 +23,8 @@ struct geo_ingest {
     workflow *wf;
     store_batcher *batcher;
     geo_fence_sets *sets;
+    size_t n_pending;                   /* fixes of reports that are not done */
+    geo_room_wait *room_waits;          /* first come, first served */
     uint8_t months[GEO_MONTHS_MAX / 8]; /* whose partition is known to exist */
 };
 
