@@ -572,6 +572,32 @@ TEST_F(GeoTest, EventWatchesResumeWithoutLoss)
     waymark_stream_free(stream);
 }
 
+// A watch whose queue is full leaves the hub, and comes back for the rest.
+TEST_F(GeoTest, EventWatchesOfSlowReadersLoseNothing)
+{
+    std::vector<Fix> inside, outside;
+    Lines seen, expected;
+
+    for (int i = 0; i < 30; i++)
+        CreateFence(*server_, "f" + std::to_string(i), Square(0, -1, 10, 1));
+    waymark_stream *stream = WatchEvents(*server_, "");
+    ASSERT_NE(nullptr, waymark_geo_v1_fence_service_watch_fence_events_read_sync(stream));
+    for (int round = 0; round < 4; round++) {
+        std::vector<Fix> fixes;
+
+        for (int i = 0; i < 500; i++)
+            fixes.push_back(F("e" + std::to_string(i), round, round % 2 ? 50 : 5));
+        Result result = Report(*server_, fixes);
+        ASSERT_EQ(WAYMARK_OK, result.code) << result.message;
+        expected.insert(expected.end(), result.lines.begin(), result.lines.end());
+    }
+    EXPECT_EQ(60000u, expected.size());
+    ReadEvents(stream, expected.size(), &seen);
+    EXPECT_TRUE(expected == seen) << seen.size();
+    waymark_stream_cancel(stream);
+    waymark_stream_free(stream);
+}
+
 // ---- many writers ----
 
 TEST_F(GeoTest, WritersOnTwoServersAgree)
