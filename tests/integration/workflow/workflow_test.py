@@ -678,6 +678,55 @@ class WorkflowTest(unittest.TestCase):
             self.assertEqual((call.result().reached, call.result().instance.revision), (True, 2))
         self.fails("INSTANCE_NOT_FOUND", self.a.wait, "nobody")
 
+    def test_a_start_that_waits_may_be_repeated_and_given_up(self):
+        self.task_chart("patience")
+        request = workflow_service_pb2.StartInstanceRequest(
+            chart_id="patience", instance_id="patience-1", request_id="r", wait_timeout=duration(20)
+        )
+        request.input.update({"n": 1})
+        calls = [c.instances.StartInstance.future(request, metadata=c.metadata) for c in (self.a, self.b, self.a)]
+        given_up = [
+            c.instances.StartInstance.future(request, metadata=c.metadata, timeout=0.3) for c in (self.a, self.b)
+        ]
+        one = self.a.poll("patience")
+        calls[2].cancel()
+        for call in given_up:
+            # The server answers before the deadline, with the instance as it is.
+            self.assertEqual(call.result().instance.status, RUNNING)
+        self.b.complete(one.lease_token, {"x": 1})
+        replies = [call.result() for call in calls[:2]]
+        self.assertEqual([r.instance.status for r in replies], [ENDED, ENDED])
+        self.assertEqual(replies[0].instance, replies[1].instance)
+        late = self.a.instances.StartInstance(request, metadata=self.a.metadata)
+        self.assertEqual((late.created, late.instance.status), (False, ENDED))
+
+    def test_pages_of_history_are_bounded_in_bytes(self):
+        self.a.put({"chartId": "bulk", "states": [{"id": "s"}]})
+        name = self.a.start("bulk").instance.instance_id
+        for i in range(24):
+            self.a.send(name, "e", {"text": "x" * 100_000, "i": i})
+        request = workflow_service_pb2.ListHistoryRequest(instance_id=name, page_size=1000)
+        first = self.a.instances.ListHistory(request, metadata=self.a.metadata)
+        self.assertLess(len(first.entries), 15)
+        self.assertEqual([e.revision for e in self.a.history(name, page_size=1000)], list(range(1, 26)))
+        self.fails("FIELD_TOO_LONG", self.a.send, name, "e", {"text": "x" * 300_000})
+        self.fails("PAGE_TOKEN_INVALID", self.a.instances.ListHistory,
+                   workflow_service_pb2.ListHistoryRequest(instance_id=name, page_token="x"), metadata=self.a.metadata)
+
+    def test_big_tasks_reach_a_slow_worker(self):
+        self.task_chart("big")
+        worker = Worker(self.a, "big", credits=40)
+        worker.handle = lambda w, t: (time.sleep(0.02), w.complete(t))
+        futures = []
+        for i in range(60):
+            request = workflow_service_pb2.StartInstanceRequest(chart_id="big", wait_timeout=duration(30))
+            request.input.update({"n": "y" * 200_000})
+            futures.append(self.a.instances.StartInstance.future(request, metadata=self.a.metadata))
+        for future in futures:
+            self.assertEqual(future.result().instance.status, ENDED)
+        self.assertEqual(len({t.task_id for t in worker.tasks}), 60)
+        worker.close()
+
     def test_watches_see_the_end(self):
         self.task_chart("watches")
         name = self.a.start("watches", {"n": 1}).instance.instance_id
