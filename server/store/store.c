@@ -191,7 +191,7 @@ static bool store_is_busy(const store *store)
     for (unsigned i = 0; i < store->n_conns; i++)
         if (store->conns[i]->tx != NULL)
             return true;
-    return store->deferred != NULL || store->urgent != NULL;
+    return store->deferred != NULL || (store->urgent != NULL && store->n_up > 0);
 }
 
 /* libuv cannot run inside a callback, so the sockets are served by hand. */
@@ -200,19 +200,25 @@ static void store_drain(store *store)
     int64_t until_us = wm_monotonic_us() + STORE_DRAIN_MS * INT64_C(1000);
 
     while (store_is_busy(store) && wm_monotonic_us() < until_us) {
+        bool waited = false;
         store_on_turn(&store->turn);
         for (unsigned i = 0; i < store->n_conns; i++) {
             store_conn *conn = store->conns[i];
-            if (conn->tx != NULL && conn->expected_n > 0)
+            if (conn->tx != NULL && conn->expected_n > 0) {
                 store_conn_wait(conn, 5);
+                waited = true;
+            }
         }
+        if (!waited)
+            uv_sleep(1); /* an owner on another thread has the next move */
     }
     for (unsigned i = 0; i < store->n_conns; i++)
         if (store->conns[i]->tx != NULL)
             store_conn_lose(store->conns[i], "the server is stopping");
+    store_resolve_stop(store);
+    /* What those ends cause is refused at once, but must be told too. */
     while (store->deferred != NULL)
         store_on_turn(&store->turn);
-    store_resolve_stop(store);
 }
 
 static void store_handle_closed(uv_handle_t *handle)

@@ -192,6 +192,22 @@ TEST_F(LostAnswer, BetweenStepsNothingWasCommitted)
     EXPECT_FALSE(stored(8));
 }
 
+TEST_F(LostAnswer, TheStoreMayGoMeanwhile)
+{
+    begin();
+    add(insert_items, 12);
+    ASSERT_EQ(call([&] { store_tx_step(&tx, done); }), WM_OK);
+    add(insert_items, 13);
+    proxy.hold_answers(true);
+    start_commit();
+    ASSERT_TRUE(wait_for([&] { return stored(13); }));
+    proxy.refuse(true);
+    proxy.cut();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    lane.close_store();
+    EXPECT_EQ(future.get(), WM_UNKNOWN);
+}
+
 // A transaction id that crash recovery hands out again must not pass for the lost one.
 TEST_F(LostAnswer, AReusedTransactionIdIsNotOurs)
 {
