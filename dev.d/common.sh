@@ -59,3 +59,10 @@ wait_for() {
         sleep 0.1
     done
 }
+
+asks_for_help() {
+    case " $* " in
+        *" --help "* | *" -h "*) return 0 ;;
+        *) return 1 ;;
+    esac
+}

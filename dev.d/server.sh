@@ -187,7 +187,13 @@ cmd_env() {
     printf 'redis-cli() { command redis-cli -s "$REDIS_SOCKET" "$@"; }\n'
 }
 
+
 cmd_demo() {
+    if asks_for_help "$@"; then
+        build_programs
+        "$BIN_DIR/waymark" demo --help
+        return
+    fi
     cmd_up "" >/dev/null
     cd "$CALLER_DIR" || return
     WAYMARK_TOKEN=$(waymark token --sub dev-admin) waymark demo "$@"
@@ -201,6 +207,10 @@ cmd_bench() {
     bazel_run opt build //tests/bench:waymark_bench
     bin=$(bazel_bin opt)
     publish "$bin/tests/bench/waymark_bench" waymark_bench
+    if asks_for_help "$@"; then
+        "$BIN_DIR/waymark_bench" --help
+        return
+    fi
     (
         STATE=$WORK_DIR/bench PORT=$((PORT + 10))
         trap stop_server EXIT
