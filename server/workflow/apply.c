@@ -21,7 +21,10 @@
 
 typedef Waymark__Workflow__V1__TaskRecord task_record;
 
-enum { APPLY_MEMORY_MAX = 160 * 1024 * 1024 };
+enum {
+    APPLY_MEMORY_MAX = 160 * 1024 * 1024,
+    UNREADABLE_AGAIN_MS = 10000 /* a newer release may have written what this one cannot read */
+};
 
 /* ---- LOCK ---- */
 
@@ -189,6 +192,27 @@ static bool is_full(const workflow_apply *a)
     return wm_arena_used(a->arena) > APPLY_MEMORY_MAX;
 }
 
+/* Makes a row's tree when the first ask comes to it, and not for all beforehand: so a batch that is
+ * too big is decided as far as it fits. */
+static wm_code load_row(workflow_apply *a, workflow_row *row)
+{
+    size_t i = (size_t)(row - a->rows);
+    wm_err err;
+
+    if (a->row_loaded[i])
+        return a->row_codes[i];
+    a->row_loaded[i] = true;
+    row->move.chart = a->charts[i];
+    if (!a->charts[i])
+        a->row_codes[i] = WM_DATA_LOSS;
+    else if (is_full(a))
+        a->row_codes[i] = WM_EXHAUSTED;
+    else
+        a->row_codes[i] = workflow_move_load(&row->move, a->arena, row->move.data, row->move.memory,
+                                             row->move.memory_size, row->ended, &err);
+    return a->row_codes[i];
+}
+
 static void answer(workflow_ask *ask, const workflow_row *row, const move_entry *entry)
 {
     ask->code = WM_OK;
@@ -301,7 +325,7 @@ static void decide_entity(workflow_apply *a, workflow_ask *ask)
 
         if (compare_entity(ask->namespace_id, ask->instance_id, row) != 0)
             return;
-        if (a->row_codes[row - a->rows] == WM_OK && !row->move.state.ended)
+        if (load_row(a, row) == WM_OK && !row->move.state.ended)
             take_or_record(a, row, &take);
     }
 }
@@ -457,9 +481,21 @@ static void decide_timer(workflow_apply *a, workflow_ask *ask, workflow_row *row
     take_or_record(a, row, &take);
 }
 
+/* An ask that is not decided now. The lock step has deleted its timer already, and what nobody
+ * puts back would never fire. */
+static void put_off(workflow_apply *a, workflow_ask *ask, workflow_row *row, int64_t delay_ms)
+{
+    const workflow_timer_row *timer = ask->kind == APPLY_TIMER ? find_timer(a, ask) : NULL;
+
+    if (timer && !row->move.state.ended && !workflow_move_find_timer(&row->move, ask->timer_id))
+        workflow_move_set_timer(&row->move, a->arena, timer->key.timer_id, timer->event,
+                                timer->data, delay_ms);
+}
+
 static void decide(workflow_apply *a, workflow_ask *ask)
 {
     workflow_row *row;
+    wm_code code;
 
     ask->code = WM_OK;
     ask->repeated = ask->retried = false;
@@ -475,12 +511,15 @@ static void decide(workflow_apply *a, workflow_ask *ask)
             ask_fail(ask, WM_NOT_FOUND, "TASK_NOT_FOUND", "the task is over");
         return;
     }
-    if (a->row_codes[row - a->rows] == WM_EXHAUSTED || is_full(a)) {
+    code = load_row(a, row);
+    if (code == WM_EXHAUSTED || is_full(a)) {
+        put_off(a, ask, row, 0);
         ask_fail(ask, WM_EXHAUSTED, "STORE_BUSY", "too many big instances at once");
         ask->err.retry_after_ms = 50;
         return;
     }
-    if (a->row_codes[row - a->rows] != WM_OK) {
+    if (code != WM_OK) {
+        put_off(a, ask, row, UNREADABLE_AGAIN_MS);
         ask_fail(ask, WM_DATA_LOSS, "INTERNAL", "the stored instance cannot be read");
         return;
     }
@@ -532,24 +571,6 @@ static void add_writes(workflow_apply *a)
     workflow_add_records(a->tx, a->arena, moves, n);
 }
 
-static void load_rows(workflow_apply *a)
-{
-    for (size_t i = 0; i < a->n_rows; i++) {
-        workflow_row *row = &a->rows[i];
-        wm_err err;
-
-        row->move.chart = a->charts[i];
-        if (!a->charts[i])
-            a->row_codes[i] = WM_DATA_LOSS;
-        else if (is_full(a))
-            a->row_codes[i] = WM_EXHAUSTED;
-        else
-            a->row_codes[i] =
-                workflow_move_load(&row->move, a->arena, row->move.data, row->move.memory,
-                                   row->move.memory_size, row->ended, &err);
-    }
-}
-
 /* Nobody could send an entity's events again, so its transaction fails as a whole. */
 static bool loses_entity_events(const workflow_apply *a)
 {
@@ -568,7 +589,6 @@ static void apply_too_big(store_tx *tx, wm_code code)
 
 static void apply_decide(workflow_apply *a)
 {
-    load_rows(a);
     if (a->has_bound)
         sort_by_entity(a);
     a->done = WM_NEW_ARRAY(a->arena, const workflow_task_row *, a->n_asks);
@@ -672,6 +692,7 @@ static void apply_locked(store_tx *tx, wm_code code)
                                                    &a->n_requests);
     a->charts = (workflow_chart **)wm_arena_zalloc(a->arena, (a->n_rows + 1) * sizeof *a->charts);
     a->row_codes = WM_NEW_ARRAY(a->arena, wm_code, a->n_rows + 1);
+    a->row_loaded = (bool *)wm_arena_zalloc(a->arena, a->n_rows + 1);
     if (find_charts(a))
         apply_decide(a);
     else

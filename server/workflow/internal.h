@@ -180,8 +180,9 @@ struct workflow_apply {
     size_t n_timers;
     workflow_request_row *requests;
     size_t n_requests;
-    workflow_chart **charts;  /* of rows, referenced; NULL: none */
-    wm_code *row_codes;       /* an instance that cannot be read fails alone */
+    workflow_chart **charts; /* of rows, referenced; NULL: none */
+    wm_code *row_codes;      /* an instance that cannot be read fails alone */
+    bool *row_loaded;
     workflow_row **by_entity; /* ENTITY: rows by (namespace, entity) */
     /* What is written. */
     const workflow_task_row **done;

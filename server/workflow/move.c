@@ -164,8 +164,8 @@ void workflow_move_cancel_timer(workflow_move *move, wm_arena *arena, const char
     timer_of(move, arena, id)->set = false;
 }
 
-static void set_timer(workflow_move *move, wm_arena *arena, const char *id, const char *event,
-                      const char *data, int64_t delay_ms)
+void workflow_move_set_timer(workflow_move *move, wm_arena *arena, const char *id,
+                             const char *event, const char *data, int64_t delay_ms)
 {
     move_timer *timer = timer_of(move, arena, id);
 
@@ -218,8 +218,8 @@ static void add_task(workflow_move *move, wm_arena *arena, const workflow_effect
     *move->tasks_tail = task;
     move->tasks_tail = &task->next;
     if (effect->task->timeout_ms > 0)
-        set_timer(move, arena, workflow_task_timer_id(arena, &task->id), "", NULL,
-                  effect->task->timeout_ms);
+        workflow_move_set_timer(move, arena, workflow_task_timer_id(arena, &task->id), "", NULL,
+                                effect->task->timeout_ms);
 }
 
 static const char *text_or_null(wm_arena *arena, const wm_json *data)
@@ -244,7 +244,8 @@ static void apply_effects(workflow_move *move, wm_arena *arena, const workflow_e
                                  : e->task->name;
             break;
         case EFFECT_TIMER:
-            set_timer(move, arena, e->id, e->name, text_or_null(arena, e->data), e->delay_ms);
+            workflow_move_set_timer(move, arena, e->id, e->name, text_or_null(arena, e->data),
+                                    e->delay_ms);
             break;
         case EFFECT_CANCEL:
             workflow_move_cancel_timer(move, arena, e->id);

@@ -100,6 +100,9 @@ WM_MUST_USE wm_code workflow_move_take(workflow_move *move, wm_arena *arena, con
 /* Writes an event that could not be taken into the history. */
 void workflow_move_fail(workflow_move *move, wm_arena *arena, const move_take *take,
                         const wm_err *err);
+/* Sets a timer; empty event: a task's timeout. */
+void workflow_move_set_timer(workflow_move *move, wm_arena *arena, const char *id,
+                             const char *event, const char *data, int64_t delay_ms);
 /* Deletes a timer. */
 void workflow_move_cancel_timer(workflow_move *move, wm_arena *arena, const char *id);
 /* What this transaction did with the timer so far, or NULL. */

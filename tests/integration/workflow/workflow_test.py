@@ -541,6 +541,27 @@ class WorkflowTest(unittest.TestCase):
         worker.close()
         self.assertIsNone(worker.error)
 
+    def test_a_worker_that_reads_nothing_is_not_read_for_ever(self):
+        sent = 0
+
+        def results():
+            nonlocal sent
+            yield task_service_pb2.WorkTasksRequest(open=task_service_pb2.OpenWorker(queues=["deaf"]))
+            bad = task_service_pb2.WorkTasksRequest(result=task_service_pb2.TaskResult(lease_token="x" * 2000))
+            for sent in range(1, 300001):
+                yield bad
+
+        call = self.a.tasks.WorkTasks(results(), metadata=self.a.metadata)
+
+        def is_still():
+            before = sent
+            time.sleep(1)
+            return sent == before
+
+        harness.wait_for(is_still, "the sender to be held up", 60)
+        self.assertLess(sent, 300000)
+        call.cancel()
+
     def test_credits_bound_what_a_worker_gets(self):
         self.task_chart("credits")
         worker = Worker(self.a, "credits", credits=2)
@@ -762,6 +783,27 @@ class CrashTest(unittest.TestCase):
         finally:
             two.close()
             one.close()
+
+    def test_timers_due_while_away_all_fire_though_they_fit_into_no_batch(self):
+        server = harness.Server().start()
+        try:
+            client = Client(server, server.token("wendy", "admin"))
+            wait = {"id": "wait", "transitions": [{"event": "go", "targets": ["due"]}]}
+            due = {"id": "due", "transitions": [{"after": "8s", "targets": ["end"]}]}
+            client.put({"chartId": "big", "states": [wait, due, {"id": "end", "kind": "STATE_KIND_FINAL"}]})
+            # Short as text, some MB as a tree.
+            big = {"flags": [True] * 50000}
+            names = [client.start("big", big).instance.instance_id for _ in range(80)]
+            for name in names:
+                client.send(name, "go")
+            server.kill()
+            time.sleep(8)
+            server.start()
+            client = Client(server, server.token("wendy", "admin"))
+            for name in names:
+                self.assertTrue(client.wait(name, seconds=30).reached, name)
+        finally:
+            server.close()
 
     def run_kills(self, one, two):
         token = one.token("wendy", "admin")
