@@ -4,9 +4,10 @@
  *   messages out:  tasks and acknowledgements gather while one message is being written, and
  *                  leave together in the next
  *
- * The stream keeps no more than WORK_OPS_MAX operations under way: it asks for the next
- * message only below that. Tasks out are bounded by the worker's credits, and by bytes: when
- * a slow reader leaves too many waiting here, its credits are put aside until they have left.
+ * The stream keeps no more than WORK_OPS_MAX operations under way and acknowledgements that
+ * wait for the reader: it asks for the next message only below that. Tasks out are bounded by
+ * the worker's credits, and by bytes: when a slow reader leaves too many waiting here, its
+ * credits are put aside until they have left.
  *
  * Lives: the stream is on the heap. The dispatch refers to it as a worker, operations under
  * way count in `n_ops`; whichever ends last of call, worker and operations frees it. The call
@@ -55,6 +56,7 @@ typedef struct work_stream {
     size_t waiting_size; /* of the deliveries' records */
     workflow_delivery *deliveries;
     ack *acks;
+    size_t n_acks;
     held_task *held;
     wm_arena arena; /* of one message out */
 } work_stream;
@@ -207,6 +209,7 @@ static void drop_sent(work_stream *s, const Waymark__Workflow__V1__WorkTasksResp
         ack *a = s->acks;
 
         DL_DELETE(s->acks, a);
+        s->n_acks--;
         free(a);
     }
 }
@@ -257,6 +260,7 @@ static void add_ack(work_stream *s, const char *token, wm_code code, const wm_er
     a->expire_time_us = expire_time_us;
     memcpy(a->token, token, size);
     DL_APPEND(s->acks, a);
+    s->n_acks++;
 }
 
 /* ---- operations ---- */
@@ -365,7 +369,7 @@ static void take_beat(work_stream *s, const Waymark__Workflow__V1__TaskHeartbeat
 
 static void work_read(work_stream *s)
 {
-    if (!s->call || s->gone || s->half_closed || s->reading || s->n_ops >= WORK_OPS_MAX)
+    if (!s->call || s->gone || s->half_closed || s->reading || s->n_ops + s->n_acks >= WORK_OPS_MAX)
         return;
     s->reading = true;
     rpc_read(s->call);
@@ -492,7 +496,10 @@ void workflow_work_half_closed(rpc_call *call)
 
 void workflow_work_writable(rpc_call *call)
 {
-    work_flush((work_stream *)rpc_data(call));
+    work_stream *s = (work_stream *)rpc_data(call);
+
+    work_flush(s);
+    work_read(s);
 }
 
 void workflow_work_cancelled(rpc_call *call)
