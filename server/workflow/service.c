@@ -18,7 +18,12 @@
 #include "base/clock.h"
 #include "server/workflow/handlers.h"
 
-enum { START_TRIES_MAX = 5, PAGE_MAX = 1000, PAGE_DEFAULT = 100 };
+enum {
+    START_TRIES_MAX = 5,
+    START_MEMORY_MAX = 16 * 1024 * 1024, /* of the call's arena, for another try */
+    PAGE_MAX = 1000,
+    PAGE_DEFAULT = 100
+};
 
 enum { HISTORY_INSTANCE_REVISION = 13 }; /* a column of workflow_stmt_history */
 
@@ -184,7 +189,8 @@ static void start_looked(store_query *query, wm_code code)
         (void)wm_fail(&err, WM_EXISTS, "INSTANCE_EXISTS",
                       "instance %s was started by another request", c->op.move.instance_id);
         start_fail(c, &err);
-    } else if (++c->tries < START_TRIES_MAX) {
+    } else if (++c->tries < START_TRIES_MAX &&
+               wm_arena_used(rpc_arena(c->call)) < START_MEMORY_MAX) {
         /* The newest version of the chart was not the one in the cache. */
         workflow_cache_forget_newest(c->wl->wf->cache, c->op.move.namespace_id,
                                      c->request->chart_id);

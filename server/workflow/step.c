@@ -447,10 +447,10 @@ static wm_code fail_loops(const step *s, wm_err *err)
 
 static wm_code macrostep(step *s, wm_err *err)
 {
-    for (int n = 0; s->running; n++) {
+    for (; s->running; s->effects->n_microsteps++) {
         if (wm_arena_used(s->arena) > s->env.memory_max)
             s->too_much = true;
-        if (n == STEP_MICROSTEPS_MAX || s->too_much)
+        if (s->effects->n_microsteps == STEP_MICROSTEPS_MAX || s->too_much)
             return fail_loops(s, err);
         select_transitions(s, NULL);
         if (s->n_enabled == 0) {

@@ -23,11 +23,13 @@ extern "C" {
 #endif
 
 enum {
-    STEP_MICROSTEPS_MAX = 1000,        /* in one macrostep */
-    STEP_EFFECTS_MAX = 5000,           /* of one macrostep */
-    STEP_LOGS_MAX = 100,               /* kept of one macrostep */
-    STEP_DATA_SIZE_MAX = 1024 * 1024,  /* about: task inputs and event data of one macrostep */
-    STEP_MEMORY_MAX = 32 * 1024 * 1024 /* about: what a macrostep may take of the arena */
+    /* Of all steps that add to the same effects: an event and what it makes the instance send
+     * itself. */
+    STEP_MICROSTEPS_MAX = 1000,
+    STEP_EFFECTS_MAX = 5000,
+    STEP_LOGS_MAX = 100,               /* kept */
+    STEP_DATA_SIZE_MAX = 1024 * 1024,  /* about: task inputs and event data */
+    STEP_MEMORY_MAX = 32 * 1024 * 1024 /* about: what they may take of the arena */
 };
 
 /* An instance between events. */
@@ -66,8 +68,10 @@ struct workflow_effect {
 typedef struct workflow_effects {
     workflow_effect *first, **tail;
     size_t n, n_logs;
-    size_t data_size; /* of tasks, timers and sends, about */
-    bool handled;     /* a transition was taken */
+    int n_microsteps;
+    size_t data_size;  /* of tasks, timers and sends, about */
+    size_t memory_max; /* the arena's size that no step may pass; 0: before the first step */
+    bool handled;      /* a transition was taken */
 } workflow_effects;
 
 /* What the chart may read of the instance. */

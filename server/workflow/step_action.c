@@ -227,6 +227,10 @@ void step_init_env(step *s, const workflow_identity *identity)
     s->env.instance_id = identity->instance_id;
     s->env.entity_id = identity->entity_id;
     s->env.in_state = env_in_state;
-    s->env.memory_max = wm_arena_used(s->arena) + STEP_MEMORY_MAX;
+    /* Once for an event and all that it makes the instance send itself: a hundred steps, each
+     * with room of its own, would not fit into any arena. */
+    if (s->effects->memory_max == 0)
+        s->effects->memory_max = wm_arena_used(s->arena) + STEP_MEMORY_MAX;
+    s->env.memory_max = s->effects->memory_max;
     s->env.ctx = s;
 }

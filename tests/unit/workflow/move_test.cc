@@ -96,6 +96,35 @@ TEST(Move, EndlessSendingIsStopped)
     EXPECT_EQ(m.move.revision, 1);
 }
 
+// Each step is well within its memory; a hundred of them would not be.
+TEST(Move, SendingIsStoppedWhenItTakesTooMuchMemory)
+{
+    std::string actions = R"({"send":{"event":"x"}})";
+    for (int i = 0; i < 200; i++)
+        actions += R"(,{"assign":{"variable":"t","expression":"data.s + 'y'"}})";
+    Moving m(R"({"chartId":"c","data":{"s":")" + std::string(60000, 'x') +
+             R"("},"states":[{"id":"a","transitions":[{"event":"x","actions":[)" + actions +
+             R"(]}]}]})");
+    ASSERT_EQ(m.start(), WM_OK);
+    EXPECT_EQ(m.send("x"), WM_PRECONDITION);
+    EXPECT_STREQ(m.err.reason, "CHART_LOOPS");
+    EXPECT_LT(wm_arena_used(m.arena), 60u * 1024 * 1024);
+}
+
+// Each sent event comes to rest just in time; together they would keep a lane for minutes.
+TEST(Move, SendingIsStoppedAfterTooManyMicrosteps)
+{
+    Moving m(R"({"chartId":"c","data":{"n":0},"states":[
+        {"id":"a","transitions":[{"event":"x","targets":["b"],"actions":[
+            {"send":{"event":"x"}},{"assign":{"variable":"n","expression":"0"}}]}]},
+        {"id":"b","transitions":[
+            {"guard":"data.n < 500","targets":["b"],"actions":[{"assign":{"variable":"n","expression":"data.n + 1"}}]},
+            {"targets":["a"]}]}]})");
+    ASSERT_EQ(m.start(), WM_OK);
+    EXPECT_EQ(m.send("x"), WM_PRECONDITION);
+    EXPECT_STREQ(m.err.reason, "CHART_LOOPS");
+}
+
 TEST(Move, HistoryMemorySurvivesStorage)
 {
     Moving m(R"({"chartId":"c","states":[
