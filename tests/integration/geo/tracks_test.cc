@@ -208,4 +208,61 @@ TEST_F(Tracks, WhilePostgresIsKilledAgainAndAgain)
     ExpectExactEvents();
 }
 
+// Messages that could not be stored take those behind them along, so whoever sends again from the
+// first of them gets every crossing.
+TEST_F(Tracks, ByAStreamThatIsOpenedAgainAfterOutages)
+{
+    enum { OUTAGES = 2, OUTAGE_MS = 4000 };
+    std::atomic<size_t> stored{0};
+    int failures = 0;
+    std::thread client([&] {
+        while (stored < Messages()) {
+            std::atomic<bool> failed{false};
+            size_t from = stored;
+            waymark_stream *stream = waymark_geo_v1_track_service_stream_positions_open(
+                server_->client(), nullptr, nullptr, nullptr);
+            std::thread writer([&] {
+                for (size_t i = from; i < Messages() && !failed; i++) {
+                    Positions positions(Message(i));
+                    Waymark__Geo__V1__StreamPositionsRequest request =
+                        WAYMARK__GEO__V1__STREAM_POSITIONS_REQUEST__INIT;
+
+                    request.sequence = static_cast<int64_t>(i);
+                    request.n_positions = positions.len();
+                    request.positions = positions.get();
+                    waymark_geo_v1_track_service_stream_positions_write_sync(stream, &request);
+                }
+                waymark_stream_close(stream);
+            });
+
+            while (const auto *response =
+                       waymark_geo_v1_track_service_stream_positions_read_sync(stream)) {
+                if (response->error != nullptr) {
+                    failed = true;
+                    failures++;
+                } else {
+                    EXPECT_FALSE(failed) << "a message overtook a lost one";
+                    EXPECT_EQ(static_cast<int64_t>(stored), response->sequence);
+                    stored++;
+                }
+            }
+            writer.join();
+            EXPECT_EQ(WAYMARK_OK, waymark_stream_status(stream)->code);
+            waymark_stream_free(stream);
+        }
+    });
+
+    /* By this thread: the server dies with the thread that started it. */
+    for (size_t outage = 1; outage <= OUTAGES; outage++) {
+        EXPECT_TRUE(waymark_test::wait_for(
+            [&] { return stored >= outage * Messages() / (OUTAGES + 1); }, 300000));
+        postgres_->kill9();
+        std::this_thread::sleep_for(std::chrono::milliseconds(OUTAGE_MS));
+        postgres_->start();
+    }
+    client.join();
+    EXPECT_LT(0, failures);
+    ExpectExactEvents();
+}
+
 } // namespace
