@@ -69,7 +69,7 @@ Options read_options(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         std::string name = argv[i];
         if (name == "--issuer" && i + 2 < argc) {
-            options.issuers.push_back({argv[i + 1], argv[i + 2], nullptr, nullptr, false});
+            options.issuers.push_back({argv[i + 1], argv[i + 2], nullptr, nullptr, true});
             i += 2;
         } else if (name == "--admin" && i + 1 < argc) {
             options.admins.push_back(argv[++i]);
@@ -137,7 +137,7 @@ int main(int argc, char **argv)
         die("hub", err);
 
     auth_config config = {options.issuers.data(), options.issuers.size(), options.admins.data(),
-                          options.admins.size(), issuer != nullptr};
+                          options.admins.size(), true};
     auth *door;
     if (auth_new(&config, lanes, 2, hub, &door, &err) != WM_OK)
         die("auth", err);
