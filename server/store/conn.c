@@ -448,6 +448,8 @@ static void conn_process(store_conn *conn)
 
 static void conn_on_readable(store_conn *conn)
 {
+    /* It writes what waits too: the end of the sync may leave here, and so a commit. */
+    conn->sync_flushed |= conn->sync_sent && !conn->doomed;
     bool alive = PQconsumeInput(conn->pg) != 0;
 
     /* What had arrived before the end still counts: it may hold the commit's answer. */

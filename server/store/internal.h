@@ -104,7 +104,7 @@ struct store_conn {
     bool failed;           /* a statement failed; `err` says why */
     bool refused;          /* the server ended the session in the middle of a transaction */
     bool sync_sent;
-    bool sync_flushed; /* every byte up to the sync is with the kernel */
+    bool sync_flushed; /* every byte up to the sync is, or may be, with the kernel */
     wm_err err;
 };
 
