@@ -102,8 +102,8 @@ static bool replay_deliver(replay *replay, const store_rows *rows, int64_t xmin)
 static void replay_page(replay *replay)
 {
     int64_t xmin = store_int64(store_tx_rows(&replay->tx, 0), 0, 0);
-    const store_rows *trimmed = store_tx_rows(&replay->tx, 1);
-    const store_rows *rows = store_tx_rows(&replay->tx, 2);
+    const store_rows *rows = store_tx_rows(&replay->tx, 1);
+    const store_rows *trimmed = store_tx_rows(&replay->tx, 2);
     event_cursor oldest = {store_int64(trimmed, 0, 0), store_int64(trimmed, 0, 1)};
 
     if (event_cursor_compare(replay->after, oldest) < 0) {
@@ -166,10 +166,11 @@ static void replay_ready(store_tx *tx, wm_code code)
         store_tx_rollback(tx, replay_done);
         return;
     }
-    /* In this order: xmin before the page, or a record committed in between is missed. */
+    /* In this order: xmin before the page, or a record committed in between is missed; and what
+     * was trimmed after it, or a partition dropped in between is. */
     store_tx_add(tx, &xmin_stmt, NULL);
-    store_tx_add(tx, &trimmed_stmt, NULL);
     replay_add_page(replay);
+    store_tx_add(tx, &trimmed_stmt, NULL);
     store_tx_commit(tx, replay_done);
 }
 
