@@ -15,7 +15,7 @@ static const store_stmt months_ensure = {
     "SELECT waymark.ensure_position_partition(t) FROM unnest($1::timestamptz[]) t"};
 
 /* Makes entities that are not there; rows without a fix are seen by nobody else, as their
- * transaction gives them one or fails. $1 namespaces, $2 entities */
+ * transaction gives them one, deletes them or fails. $1 namespaces, $2 entities */
 static const store_stmt insert_entities = {"geo.insert_entities",
                                            "INSERT INTO waymark.entity (namespace_id, entity_id)"
                                            " SELECT * FROM unnest($1::int[], $2::text[])"
@@ -47,7 +47,8 @@ static const store_stmt bindings = {
     "geo.bindings",
     "SELECT u.i FROM unnest($1::int[], $2::text[]) WITH ORDINALITY AS u (namespace_id, entity_id, i)"
     " WHERE EXISTS (SELECT FROM waymark.workflow_binding b"
-    "  WHERE b.namespace_id = u.namespace_id AND b.entity_id = u.entity_id)"};
+    "  WHERE b.namespace_id = u.namespace_id AND b.entity_id = u.entity_id)"
+    " ORDER BY u.i"};
 
 /* $1 namespaces, $2 entities, $3 times, $4 to $8 the fix, $9 memberships as text or null */
 static const store_stmt update_entities = {
@@ -60,6 +61,12 @@ static const store_stmt update_entities = {
     "  AS u (namespace_id, entity_id, fix_time, lon_deg, lat_deg, alt_m, speed_mps, heading_deg,"
     "   fence_keys)"
     " WHERE e.namespace_id = u.namespace_id AND e.entity_id = u.entity_id"};
+
+/* $1 namespaces, $2 entities */
+static const store_stmt delete_blank_entities = {
+    "geo.delete_blank_entities",
+    "DELETE FROM waymark.entity e USING unnest($1::int[], $2::text[]) AS u (namespace_id, entity_id)"
+    " WHERE e.namespace_id = u.namespace_id AND e.entity_id = u.entity_id AND e.fix_time IS NULL"};
 
 #define INSERT_POSITIONS                                                                          \
     "INSERT INTO waymark.position"                                                                \
@@ -190,6 +197,11 @@ void geo_store_add_update_entities(store_tx *tx, wm_arena *arena, const geo_fix_
     arg_fixes(&args, fixes);
     store_arg_texts(&args, fixes->fence_keys, fixes->keys.n);
     store_tx_add(tx, &update_entities, &args);
+}
+
+void geo_store_add_delete_blank_entities(store_tx *tx, wm_arena *arena, const geo_entity_keys *keys)
+{
+    add_keys(tx, arena, &delete_blank_entities, keys);
 }
 
 void geo_store_add_insert_positions(store_tx *tx, wm_arena *arena, const geo_fix_columns *fixes)

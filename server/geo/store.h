@@ -60,6 +60,9 @@ size_t geo_store_add_fence_changes(store_tx *tx, wm_arena *arena, int32_t namesp
                                    int64_t revision);
 /* Which of the entities are bound to instances: their indexes, int8. */
 size_t geo_store_add_bindings(store_tx *tx, wm_arena *arena, const geo_entity_keys *keys);
+/* Of these entities, those that have no fix go again. */
+void geo_store_add_delete_blank_entities(store_tx *tx, wm_arena *arena,
+                                         const geo_entity_keys *keys);
 void geo_store_add_update_entities(store_tx *tx, wm_arena *arena, const geo_fix_columns *fixes);
 void geo_store_add_insert_positions(store_tx *tx, wm_arena *arena, const geo_fix_columns *fixes);
 /* The same for fixes that may be there already. Rows: those that were not, in the order of the

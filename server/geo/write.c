@@ -72,6 +72,21 @@ static void write_entities(run *r)
     geo_store_add_update_entities(r->tx, r->arena, &fixes);
 }
 
+/* Entities that were made for reports that were refused then go again: one without a fix would
+ * be found at 0, 0 by the next server that loads them. */
+static void drop_blank_entities(run *r)
+{
+    geo_entity_keys keys;
+
+    geo_run_keys_init(r, &keys, r->n_movers);
+    for (size_t i = 0; i < r->n_movers; i++) {
+        if (!r->movers[i].before.seen && r->movers[i].last == NULL)
+            geo_run_keys_add(&keys, &r->movers[i]);
+    }
+    if (keys.n > 0)
+        geo_store_add_delete_blank_entities(r->tx, r->arena, &keys);
+}
+
 /* The fixes of one outcome, in the order of the items. */
 static void collect_outcome(run *r, geo_outcome outcome, size_t n, geo_fix_columns *fixes)
 {
@@ -205,6 +220,7 @@ static void run_committed(store_tx *tx, wm_code code);
 void geo_run_write(run *r)
 {
     write_entities(r);
+    drop_blank_entities(r);
     write_history(r);
     write_events(r);
     for (size_t i = 0; i < r->n_places; i++) {

@@ -340,6 +340,7 @@ TEST_F(GeoTest, RefusesWhatCrossesTooMuchAtOnce)
     EXPECT_EQ("TOO_MANY_CROSSINGS", result.reason);
     EXPECT_EQ(0, Count("waymark.fence_event"));
     EXPECT_EQ(1, Count("waymark.position"));
+    EXPECT_EQ(1, Count("waymark.entity"));
 
     crowd.resize(500);
     result = Report(*server_, crowd);
