@@ -38,7 +38,7 @@ typedef struct config {
     const char *postgres;
     const char *redis; /* NULL: none */
     const char *redis_password;
-    unsigned lanes;       /* 0: as many as cores */
+    unsigned lanes;       /* 0: one per two cores */
     unsigned connections; /* to PostgreSQL, per lane */
     auth_issuer issuers[CONFIG_ISSUERS_MAX];
     size_t n_issuers;

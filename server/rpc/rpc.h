@@ -167,7 +167,7 @@ typedef struct rpc_config {
     size_t n_services;
     rpc_interceptor *const *interceptors;
     size_t n_interceptors;
-    size_t slots_per_method; /* outstanding request slots per method and lane; 0: 64 */
+    size_t slots_per_method; /* outstanding request slots per method and lane; 0: 16 */
     size_t calls_max;        /* calls in flight per lane; more get RESOURCE_EXHAUSTED; 0: 10000 */
     size_t message_size_max; /* bytes, both directions; 0: WM_WIRE_SIZE_MAX */
     size_t memory_max;       /* resource quota, bytes; 0: 64 MiB */

@@ -79,7 +79,8 @@ class Server:
         self.log = open(os.path.join(self.state, f"server-{self.port}.log"), "ab")
 
     def start(self):
-        command = [WAYMARKD, "dev", "--listen", self.address]
+        # Two lanes on any machine: what passes between lanes is to be tested too.
+        command = [WAYMARKD, "dev", "--listen", self.address, "--lanes", "2"]
         if self.join:
             command += ["--join", self.state]
         else:
