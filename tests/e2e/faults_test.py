@@ -1,7 +1,9 @@
 """Redis and PostgreSQL go away under load: nothing acknowledged is lost, nothing is doubled."""
 
+import glob
 import os
 import signal
+import subprocess
 import threading
 import time
 import unittest
@@ -15,6 +17,7 @@ from harness import bearer, reason
 from waymark.geo.v1 import geo_pb2, track_service_pb2, track_service_pb2_grpc
 
 WRITERS = 8
+POSTGRES_BIN = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
 RETRIABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -119,6 +122,22 @@ class Faults(unittest.TestCase):
         load.finish()
         self.assertLessEqual(load.reasons, {"STORE_UNAVAILABLE", "COMMIT_UNKNOWN", ""})
         self.nothing_lost_or_doubled(load)
+
+    def test_postgres_is_restarted_by_its_own_tool(self):
+        load = Load(self.server, self.operator)
+        self.addCleanup(load.finish)
+        self.goes_on(load)
+        data = os.path.realpath(f"/proc/{self.server.pid('postgres')}/cwd")
+        owner = os.stat(data)
+        command = [f"{POSTGRES_BIN}/pg_ctl", "-D", data, "restart", "-m", "fast", "-w", "-l", f"{data}/restart.log"]
+        if os.geteuid() == 0:
+            command = ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"] + command
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
+        self.goes_on(load)
+        load.finish()
+        self.nothing_lost_or_doubled(load)
+        self.assertEqual(self.server.stop(), 0)
+        self.assertFalse(os.path.exists(f"{data}/postmaster.pid"), "it was left running")
 
     def test_sigterm_lets_calls_end(self):
         load = Load(self.server, self.operator)
