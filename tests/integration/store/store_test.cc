@@ -414,6 +414,24 @@ TEST_F(Store, NamesTheTransactionBeforeItsCommit)
               "committed");
 }
 
+// A promoted standby does not know where its ids begin (0005_failover.sql).
+TEST_F(Store, DoesNotGuessWhatAPromotionLeft)
+{
+    std::string epoch = postgres->query_one("SELECT waymark.current_epoch()");
+    std::string lost = postgres->query_one("SELECT pg_current_xact_id()");
+    std::string ahead = "18446744073709551615";
+    auto fate = [&](const std::string &xid) {
+        return postgres->query_one("SELECT waymark.commit_fate('" + xid + "', " + epoch + ")");
+    };
+    EXPECT_EQ(fate(lost), "committed");
+    postgres->query("INSERT INTO waymark.boot (next_xid, certain) VALUES ('" + lost + "', false)");
+    EXPECT_EQ(fate(lost), "unknown");
+    EXPECT_EQ(fate(ahead), "aborted");
+    postgres->query("UPDATE waymark.boot SET certain = true WHERE epoch > " + epoch);
+    EXPECT_EQ(fate(lost), "aborted");
+    postgres->query("DELETE FROM waymark.boot WHERE epoch > " + epoch);
+}
+
 TEST(Migrate, RunsOnceAndRefusesANewerSchema)
 {
     wm_err err;
