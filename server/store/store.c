@@ -22,7 +22,7 @@ static const char session_options[] =
     "-c search_path=waymark,public -c timezone=UTC -c datestyle=ISO -c jit=off"
     " -c default_transaction_isolation=read\\ committed -c synchronous_commit=on"
     " -c plan_cache_mode=force_generic_plan -c statement_timeout=60s"
-    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off";
+    " -c enable_seqscan=off -c enable_bitmapscan=off -c random_page_cost=1.1";
 
 /* ---- connection parameters ---- */
 

@@ -153,10 +153,10 @@ const store_stmt workflow_stmt_requests = {
     "workflow_requests",
     "SELECT h.namespace_id, h.instance_id, h.request_id,"
     "  array_to_string(h.to_configuration, ' '), h.revision, h.handled"
-    " FROM unnest($1::int4[], $2::text[], $3::text[]) AS k(namespace_id, instance_id, request_id)"
-    " JOIN waymark.workflow_history h ON h.namespace_id = k.namespace_id"
+    " FROM unnest($1::int4[], $2::text[], $3::text[]) AS k(namespace_id, instance_id, request_id),"
+    " LATERAL (SELECT * FROM waymark.workflow_history h WHERE h.namespace_id = k.namespace_id"
     "  AND h.instance_id = k.instance_id AND h.request_id = k.request_id"
-    " WHERE h.request_id IS NOT NULL AND h.kind = 2",
+    "  AND h.request_id IS NOT NULL AND h.kind = 2 OFFSET 0) AS h",
 };
 
 /* $1 namespaces $2 instances $3 revisions $4 statuses $5 configurations $6 data $7 memories;
