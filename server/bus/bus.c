@@ -59,6 +59,7 @@ typedef struct bus_link {
     redisAsyncContext *redis;
     uv_timer_t timer; /* backoff, connect timeout, silence */
     uv_getaddrinfo_t resolving;
+    bool is_asking; /* `resolving` is with libuv, perhaps still from before a stop */
     unsigned backoff_ms;
 } bus_link;
 
@@ -346,6 +347,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     bus *bus = link->bus;
     char ip[NI_MAXHOST];
 
+    link->is_asking = false;
     if (!bus->closing && link->state == LINK_RESOLVING) {
         if (status == 0 && getnameinfo(found->ai_addr, found->ai_addrlen, ip, sizeof(ip), NULL, 0,
                                        NI_NUMERICHOST) == 0)
@@ -368,11 +370,15 @@ static void link_connect(bus_link *link)
     }
     /* hiredis would ask DNS here and block the loop. */
     link->state = LINK_RESOLVING;
+    if (link->is_asking)
+        return; /* that answer will do */
     if (uv_getaddrinfo(lane_loop(bus->lane), &link->resolving, on_resolved, bus->host, bus->port,
-                       &hints) == 0)
-        bus->refs++;
-    else
+                       &hints) != 0) {
         link_lost(link);
+        return;
+    }
+    link->is_asking = true;
+    bus->refs++;
 }
 
 static void link_start(bus_link *link)
