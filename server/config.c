@@ -67,6 +67,16 @@ static wm_code set_unsigned(config *config, const option *option, const char *va
     return WM_OK;
 }
 
+/* One is never enough: a batch that needs a partition for a new month makes it on another. */
+static wm_code set_connections(config *config, const option *option, const char *value, wm_err *err)
+{
+    if (set_unsigned(config, option, value, err) != WM_OK)
+        return WM_INVALID;
+    if (config->connections == 1)
+        return refuse(option, err, "is less than 2");
+    return WM_OK;
+}
+
 static wm_code set_size(config *config, const option *option, const char *value, wm_err *err)
 {
     uint64_t number = 0;
@@ -184,8 +194,8 @@ static const option options[] = {
      "demand client certificates of these CAs"},
     {"postgres", "CONNINFO", ON_SERVE | ON_MIGRATE, set_text, AT(postgres),
      "libpq connection string, for example \"host=db dbname=waymark\""},
-    {"connections", "N", ON_SERVE | ON_DEV, set_unsigned, AT(connections),
-     "to PostgreSQL, per lane (3)"},
+    {"connections", "N", ON_SERVE | ON_DEV, set_connections, AT(connections),
+     "to PostgreSQL, per lane, 2 or more (3)"},
     {"redis", "ADDRESS", ON_SERVE, set_text, AT(redis),
      "HOST:PORT or unix:PATH (none: fan-out by PostgreSQL)"},
     {"redis-password-file", "FILE", ON_SERVE, set_password_file, AT(redis_password),
