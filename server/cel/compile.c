@@ -1,0 +1,182 @@
+/* cel/compile.c - from the checked tree to what is evaluated.
+ *
+ * Whatever depends on constants alone is computed now, unless it is an error (that must come
+ * when, and only if, it is evaluated) or costs too much. Constant patterns are compiled.
+ */
+#include <string.h>
+
+#include "server/cel/internal.h"
+#include "server/cel/regex.h"
+
+typedef struct compiler {
+    cel_program *program;
+    const cel_source *source;
+    bool unchecked, failed;
+} compiler;
+
+enum { FOLD_COST_MAX = 2000 };
+
+static bool all_const(const cel_code *code)
+{
+    for (uint32_t i = 0; i < code->n; i++)
+        if (code->args[i]->run != cel_run_const)
+            return false;
+    return true;
+}
+
+static bool is_pure(const cel_code *code)
+{
+    for (uint32_t i = 0; i < code->n_overloads; i++)
+        if (code->overloads[i]->impure)
+            return false;
+    return true;
+}
+
+static void fold(compiler *c, cel_code *code)
+{
+    cel_call call = {.arena = &c->program->arena, .limit = FOLD_COST_MAX};
+    cel_value value;
+
+    if (!all_const(code) || !is_pure(code))
+        return;
+    value = cel_run(&call, code);
+    if (value.kind == CEL_ERROR)
+        return;
+    code->run = cel_run_const;
+    code->value = value;
+}
+
+/* Compiles the pattern, the argument at `i`, when it is constant. */
+static void compile_pattern(compiler *c, cel_code *code, uint32_t i)
+{
+    const cel_value *pattern;
+    cel_pattern *kept;
+    cel_regex *regex;
+    char why[120];
+
+    if (code->n <= i || code->args[i]->run != cel_run_const)
+        return;
+    pattern = &code->args[i]->value;
+    if (pattern->kind != CEL_STRING)
+        return;
+    regex = cel_regex_new(pattern->as.text, pattern->len, why, sizeof why);
+    if (!regex) {
+        if (!c->unchecked) {
+            cel_issue_add(c->source, code->args[i]->pos, "the pattern is wrong: %s", why);
+            c->failed = true;
+        }
+        return;
+    }
+    kept = wm_arena_alloc(&c->program->arena, sizeof *kept);
+    if (!kept) {
+        cel_regex_free(regex);
+        return;
+    }
+    *kept = (cel_pattern){c->program->patterns, regex};
+    c->program->patterns = kept;
+    code->regex = regex;
+}
+
+static cel_run_fn run_of(const cel_ast *ast)
+{
+    switch (ast->kind) {
+    case AST_CONST:
+        return cel_run_const;
+    case AST_SELECT:
+        return cel_run_select;
+    case AST_HAS:
+        return cel_run_has;
+    case AST_CALL:
+        return cel_run_call;
+    case AST_LIST:
+        return cel_run_list;
+    case AST_MAP:
+        return cel_run_map;
+    case AST_MACRO:
+        return cel_run_macros[ast->code];
+    default:
+        return cel_run_ops[ast->code];
+    }
+}
+
+/* A name, or a selection that is one. */
+static bool make_reference(const cel_ast *ast, cel_code *code)
+{
+    switch (ast->ref) {
+    case REF_LOCAL:
+        code->run = cel_run_local;
+        return true;
+    case REF_VAR:
+        code->run = cel_run_var;
+        return true;
+    case REF_TYPE:
+        code->run = cel_run_const;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void make_problem(cel_code *code, const char *problem)
+{
+    code->run = cel_run_problem;
+    code->value = cel_of_string(problem, strlen(problem));
+    code->n = 0;
+}
+
+static const cel_code *make(compiler *c, const cel_ast *ast)
+{
+    cel_code *code = wm_arena_zalloc(&c->program->arena, sizeof *code);
+    size_t skip = ast->namespaced;
+
+    if (!code) {
+        c->failed = true;
+        return NULL;
+    }
+    code->pos = ast->pos;
+    code->name = ast->name;
+    code->name_len = ast->name_len;
+    code->place = ast->place;
+    code->optional = ast->optional;
+    code->two = ast->two;
+    code->marks = ast->marks;
+    code->value = ast->value;
+    c->program->cost++;
+    if (ast->problem) {
+        make_problem(code, ast->problem);
+        return code;
+    }
+    if (make_reference(ast, code))
+        return code;
+    code->run = run_of(ast);
+    code->overloads = ast->overloads;
+    code->n_overloads = ast->n_overloads;
+    code->n = (uint32_t)(ast->n - skip);
+    code->args = wm_arena_array(&c->program->arena, code->n + 1u, sizeof *code->args);
+    if (!code->args) {
+        c->failed = true;
+        return NULL;
+    }
+    for (uint32_t i = 0; i < code->n; i++) {
+        code->args[i] = make(c, ast->args[i + skip]);
+        if (!code->args[i])
+            return NULL;
+    }
+    if (ast->kind == AST_CALL && (strcmp(ast->name, "matches") == 0 || ast->namespaced))
+        if (strcmp(ast->name, "matches") == 0 || strcmp(ast->args[0]->name, "regex") == 0)
+            compile_pattern(c, code, 1);
+    if (ast->kind != AST_CONST && ast->kind != AST_MACRO)
+        fold(c, code);
+    return code;
+}
+
+const cel_code *cel_code_make(cel_program *program, const cel_source *source, const cel_ast *ast,
+                              bool unchecked)
+{
+    compiler c = {.program = program, .source = source, .unchecked = unchecked};
+    const cel_code *code = make(&c, ast);
+
+    if (!code)
+        cel_issue_add(source, 0, "the expression is too large");
+    return c.failed ? NULL : code;
+}

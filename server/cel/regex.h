@@ -1,0 +1,36 @@
+/* cel/regex.h - regular expressions by RE2, which is linear in the text. Private to cel/.
+ *
+ * Threads: a compiled one may be used by any number of threads.
+ * Memory:  on the heap; freed by cel_regex_free().
+ */
+#ifndef WAYMARK_SERVER_CEL_REGEX_H
+#define WAYMARK_SERVER_CEL_REGEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cel_regex cel_regex;
+
+enum { CEL_REGEX_GROUPS_MAX = 10 };
+
+typedef struct cel_span {
+    const char *text; /* NULL: the group took no part */
+    size_t len;
+} cel_span;
+
+/* NULL when it does not parse or is too large; `why` says so. */
+cel_regex *cel_regex_new(const char *pattern, size_t len, char *why, size_t why_size);
+void cel_regex_free(cel_regex *regex);
+int cel_regex_groups(const cel_regex *regex);
+/* Finds the pattern in the text from a place on; fills the whole match and the first groups. */
+bool cel_regex_find(const cel_regex *regex, const char *text, size_t len, size_t from,
+                    cel_span *spans, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
