@@ -128,8 +128,9 @@ static bool resolve(const checker *c, cel_ast *ast, const char *name, bool roote
             return true;
         if (len == 0)
             return false;
-        while (len > 0 && c->env->container[len] != '.')
+        do
             len--;
+        while (len > 0 && c->env->container[len] != '.');
     }
 }
 

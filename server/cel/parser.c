@@ -86,7 +86,7 @@ static cel_ast *node_new(parser *p, cel_ast_kind kind, uint32_t pos, cel_ast **a
     node->pos = pos;
     node->depth = (uint16_t)(depth + 1);
     node->n = (uint16_t)n;
-    node->args = n > 0 ? wm_arena_memdup(p->source->arena, args, n * sizeof *args) : NULL;
+    node->args = wm_arena_memdup(p->source->arena, args, n * sizeof *args);
     return node;
 }
 

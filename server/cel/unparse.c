@@ -19,9 +19,8 @@ static int level_of(const cel_ast *ast)
 static const char *symbol_of(const cel_ast *ast)
 {
     static const char *const symbols[] = {
-        [OP_AND] = " && ", [OP_OR] = " || ", [OP_NOT] = "!",   [OP_NEG] = "-",
-        [OP_EQ] = " == ",  [OP_NE] = " != ", [OP_LT] = " < ",  [OP_LE] = " <= ",
-        [OP_GT] = " > ",   [OP_GE] = " >= ", [OP_IN] = " in ", [OP_ADD] = " + ",
+        [OP_AND] = " && ", [OP_OR] = " || ", [OP_EQ] = " == ", [OP_NE] = " != ", [OP_LT] = " < ",
+        [OP_LE] = " <= ",  [OP_GT] = " > ",  [OP_GE] = " >= ", [OP_IN] = " in ", [OP_ADD] = " + ",
         [OP_SUB] = " - ",  [OP_MUL] = " * ", [OP_DIV] = " / ", [OP_MOD] = " % "};
 
     return symbols[ast->code];
@@ -51,6 +50,29 @@ static void print_operand(const cel_ast *ast, wm_buf *buf)
     print_at(ast, 9, buf);
     if (negative)
         wm_buf_char(buf, ')');
+}
+
+/* Whether the text begins with a number, which a minus in front would become a part of. */
+static bool begins_with_number(const cel_ast *ast)
+{
+    while (ast->kind == AST_SELECT || (ast->kind == AST_CALL && ast->member) ||
+           (ast->kind == AST_OP && ast->code == OP_INDEX) ||
+           (ast->kind == AST_MACRO && ast->code != MACRO_BIND))
+        ast = ast->args[0];
+    return ast->kind == AST_CONST && (ast->value.kind == CEL_INT || ast->value.kind == CEL_UINT ||
+                                      ast->value.kind == CEL_DOUBLE);
+}
+
+static void print_negated(const cel_ast *ast, wm_buf *buf)
+{
+    bool brackets = begins_with_number(ast);
+
+    wm_buf_text(buf, brackets ? "-(" : "-");
+    if (brackets)
+        cel_ast_print(ast, buf);
+    else
+        print_operand(ast, buf);
+    wm_buf_text(buf, brackets ? ")" : "");
 }
 
 static void print_list(cel_ast *const *args, size_t n, const bool *marks, wm_buf *buf)
@@ -120,9 +142,11 @@ static void print_op(const cel_ast *ast, wm_buf *buf)
 
     switch (ast->code) {
     case OP_NOT:
-    case OP_NEG:
-        wm_buf_text(buf, symbol_of(ast));
+        wm_buf_char(buf, '!');
         print_operand(ast->args[0], buf);
+        return;
+    case OP_NEG:
+        print_negated(ast->args[0], buf);
         return;
     case OP_COND:
         print_at(ast->args[0], 1, buf);
