@@ -12,7 +12,8 @@
 
 enum {
     PAGE_ROWS = 200,
-    AGAIN_MS = 20, /* for room, or until the live records have come along */
+    SCAN_ROWS = 50000, /* that a page looks through; see scan_end_stmt */
+    AGAIN_MS = 20,     /* for room, or until the live records have come along */
     FAILED_AGAIN_MS = 200
 };
 
@@ -22,13 +23,27 @@ static const store_stmt xmin_stmt = {"event.replay_xmin",
 static const store_stmt trimmed_stmt = {"event.trimmed",
                                         "SELECT xid, seq FROM waymark.outbox_trimmed WHERE id = 1"};
 
+/* A day of records of other topics is more than a statement has time for. So a page ends after
+ * so many, whatever they are, and the next one goes on from there. */
+#define SCAN_END                                                                    \
+    "SELECT xid, seq FROM waymark.outbox WHERE (xid, seq) > ($1::xid8, $2::bigint)" \
+    " AND xid < pg_snapshot_xmin(pg_current_snapshot())"                            \
+    " ORDER BY xid, seq OFFSET $3::bigint LIMIT 1"
+
+/* $1 $2 after this position  $3 records. No row: the scan reaches the present. */
+static const store_stmt scan_end_stmt = {"event.replay_scan_end", SCAN_END};
+
 static const store_stmt page_stmt = {
     "event.replay_page",
-    /* $1 $2 after this position  $3 topics  $4 namespace or 0  $5 rows at most */
-    "SELECT xid, seq, topic, namespace_id, create_time, payload FROM waymark.outbox"
+    /* $1 $2 after this position  $3 records to look through  $4 topics  $5 namespace or 0
+     * $6 rows at most. Its end is that of scan_end_stmt asked before, or a later one. */
+    "WITH scan_end AS MATERIALIZED (" SCAN_END ")"
+    " SELECT xid, seq, topic, namespace_id, create_time, payload FROM waymark.outbox"
     " WHERE (xid, seq) > ($1::xid8, $2::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot())"
-    " AND topic = ANY ($3::int4[]) AND ($4::int4 = 0 OR namespace_id = $4::int4)"
-    " ORDER BY xid, seq LIMIT $5::bigint"};
+    " AND (xid, seq) <= (coalesce((SELECT xid FROM scan_end), '9223372036854775807'::xid8),"
+    "  coalesce((SELECT seq FROM scan_end), 9223372036854775807))"
+    " AND topic = ANY ($4::int4[]) AND ($5::int4 = 0 OR namespace_id = $5::int4)"
+    " ORDER BY xid, seq LIMIT $6::bigint"};
 
 typedef struct event_replay {
     event_subscriber *subscriber; /* NULL: it left */
@@ -75,19 +90,23 @@ static void replay_expired(replay *replay)
     wm_err err;
 
     wm_fail(&err, WM_OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED",
-            "events are kept for %d hours; this position is older", EVENT_RETENTION_HOURS);
+            "events are kept for %d hours; this position is older, or of another database",
+            EVENT_RETENTION_HOURS);
     replay_end(replay);
     event_hub_unsubscribe(subscriber);
     if (subscriber->failed != NULL)
         subscriber->failed(subscriber, &err);
 }
 
-/* True when the replay has met the live records. */
-static bool replay_deliver(replay *replay, const store_rows *rows, int64_t xmin)
+/* True when the replay has met the live records. `end`: where the scan stopped, if it did. */
+static bool replay_deliver(replay *replay, const store_rows *rows, int64_t xmin,
+                           const event_cursor *end)
 {
     size_t n = store_rows_len(rows);
     event_cursor live = replay->lane->cursor;
-    bool meets = n < PAGE_ROWS && live.xid < xmin;
+    /* The live records may be behind, when the hub is: then they would come once more. */
+    bool meets = n < PAGE_ROWS && end == NULL && live.xid < xmin &&
+                 event_cursor_compare(live, replay->after) >= 0;
 
     for (size_t i = 0; i < n && replay->subscriber != NULL; i++) {
         event_record record = tail_read_row(rows, i);
@@ -96,21 +115,29 @@ static bool replay_deliver(replay *replay, const store_rows *rows, int64_t xmin)
         replay->after = record.cursor;
         replay->subscriber->record(replay->subscriber, &record);
     }
+    if (end != NULL && n < PAGE_ROWS && event_cursor_compare(*end, replay->after) > 0)
+        replay->after = *end;
     return meets;
 }
 
 static void replay_page(replay *replay)
 {
     int64_t xmin = store_int64(store_tx_rows(&replay->tx, 0), 0, 0);
-    const store_rows *rows = store_tx_rows(&replay->tx, 1);
-    const store_rows *trimmed = store_tx_rows(&replay->tx, 2);
+    const store_rows *scan_end = store_tx_rows(&replay->tx, 1);
+    const store_rows *rows = store_tx_rows(&replay->tx, 2);
+    const store_rows *trimmed = store_tx_rows(&replay->tx, 3);
+    bool stopped = store_rows_len(scan_end) > 0;
+    event_cursor end = {0, 0};
     event_cursor oldest = {store_int64(trimmed, 0, 0), store_int64(trimmed, 0, 1)};
 
-    if (event_cursor_compare(replay->after, oldest) < 0) {
+    /* A position that was ever given out lies below xmin. */
+    if (event_cursor_compare(replay->after, oldest) < 0 || replay->after.xid >= xmin) {
         replay_expired(replay);
         return;
     }
-    bool met = replay_deliver(replay, rows, xmin);
+    if (stopped)
+        end = (event_cursor){store_int64(scan_end, 0, 0), store_int64(scan_end, 0, 1)};
+    bool met = replay_deliver(replay, rows, xmin, stopped ? &end : NULL);
     event_subscriber *subscriber = replay->subscriber;
     if (subscriber == NULL) {
         replay_end(replay);
@@ -119,7 +146,7 @@ static void replay_page(replay *replay)
         if (subscriber->caught_up != NULL)
             subscriber->caught_up(subscriber);
     } else {
-        replay_again(replay, store_rows_len(rows) < PAGE_ROWS ? AGAIN_MS : 0);
+        replay_again(replay, store_rows_len(rows) < PAGE_ROWS && !stopped ? AGAIN_MS : 0);
     }
 }
 
@@ -148,6 +175,8 @@ static void replay_add_page(replay *replay)
     store_args_init(&args, &replay->arena);
     store_arg_int64(&args, replay->after.xid);
     store_arg_int64(&args, replay->after.seq);
+    store_arg_int64(&args, SCAN_ROWS);
+    store_tx_add(&replay->tx, &scan_end_stmt, &args);
     store_arg_int32s(&args, topics, n);
     store_arg_int32(&args, subscriber->namespace_id);
     store_arg_int64(&args, PAGE_ROWS);

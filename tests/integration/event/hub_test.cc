@@ -255,6 +255,27 @@ TEST(Hub, ReplaysFromACursorAndGoesOnLive)
     EXPECT_EQ(again.payloads(), std::vector<std::string>(all.begin() + 11, all.end()));
 }
 
+TEST(Hub, ReplaysPastManyRecordsOfOtherTopics)
+{
+    Server server;
+    Listener first(server, 0, positions);
+    const std::string others = "INSERT INTO waymark.outbox (topic, namespace_id, payload)"
+                               " SELECT 5, 1, '' FROM generate_series(1, 60000)";
+    server.commit(EVENT_POSITIONS, 1, "a");
+    ASSERT_TRUE(first.has("a"));
+    postgres->query(others);
+    server.commit(EVENT_POSITIONS, 1, "b");
+    postgres->query(others);
+    server.commit(EVENT_POSITIONS, 1, "c");
+    event_cursor a = first.cursors()[0];
+    Listener again(server, 1, positions, 0, &a);
+    EXPECT_TRUE(again.has("c"));
+    EXPECT_TRUE(wait_for([&] { return again.caught_up.load(); }));
+    server.commit(EVENT_POSITIONS, 1, "d");
+    EXPECT_TRUE(again.has("d"));
+    EXPECT_EQ(again.payloads(), (std::vector<std::string>{"b", "c", "d"}));
+}
+
 TEST(Hub, RefusesACursorThatRetentionHasPassed)
 {
     Server server;
@@ -270,6 +291,14 @@ TEST(Hub, RefusesACursorThatRetentionHasPassed)
     postgres->query("SELECT waymark.outbox_maintain('24 hours')");
     server.commit(EVENT_POSITIONS, 1, "goes on");
     EXPECT_TRUE(first.has("goes on"));
+}
+
+TEST(Hub, RefusesACursorFromTheFuture)
+{
+    Server server;
+    event_cursor future = {INT64_C(1) << 40, 1};
+    Listener listener(server, 1, positions, 0, &future);
+    EXPECT_TRUE(wait_for([&] { return listener.failed == WM_OUT_OF_RANGE; }));
 }
 
 TEST(Hub, UnsubscribesInsideItsCallback)
