@@ -61,8 +61,10 @@ def main():
         for name, outcome, message in cases:
             counts[outcome] += 1
             if outcome != "passed":
-                first = message.splitlines()[0] if message else ""
-                print(f"{outcome}: {label} {name}  {first}")
+                lines = message.splitlines() or [""]
+                # gtest puts the place first and the reason of a skip last.
+                line = lines[-1] if outcome == "skipped" else lines[0]
+                print(f"{outcome}: {label} {name}  {line}")
         if status != "PASSED" and not any(outcome == "failed" for _, outcome, _ in cases):
             counts["failed"] += 1
             print(f"failed: {label} {status}")

@@ -8,7 +8,7 @@ import unittest
 
 GTEST = """<testsuites><testsuite name="A">
 <testcase name="One" classname="A" status="run" result="completed"/>
-<testcase name="Two" classname="A" status="run" result="skipped"><skipped message="no redis"/></testcase>
+<testcase name="Two" classname="A" status="run" result="skipped"><skipped message="a.cc:1&#x0A;no redis"/></testcase>
 {more}
 </testsuite></testsuites>"""
 
