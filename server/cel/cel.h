@@ -133,54 +133,89 @@ struct cel_net {
 
 static inline cel_value cel_of_null(void)
 {
-    return (cel_value){.kind = CEL_NULL, .as = {.natural = 0}};
+    cel_value value = {CEL_NULL, 0, {0}};
+
+    value.as.natural = 0;
+    return value;
 }
 static inline cel_value cel_of_bool(bool boolean)
 {
-    return (cel_value){.kind = CEL_BOOL, .as = {.natural = boolean}};
+    cel_value value = {CEL_BOOL, 0, {0}};
+
+    value.as.natural = boolean;
+    return value;
 }
 static inline cel_value cel_of_int(int64_t integer)
 {
-    return (cel_value){.kind = CEL_INT, .as = {.integer = integer}};
+    cel_value value = {CEL_INT, 0, {0}};
+
+    value.as.integer = integer;
+    return value;
 }
 static inline cel_value cel_of_uint(uint64_t natural)
 {
-    return (cel_value){.kind = CEL_UINT, .as = {.natural = natural}};
+    cel_value value = {CEL_UINT, 0, {0}};
+
+    value.as.natural = natural;
+    return value;
 }
 static inline cel_value cel_of_double(double real)
 {
-    return (cel_value){.kind = CEL_DOUBLE, .as = {.real = real}};
+    cel_value value = {CEL_DOUBLE, 0, {0}};
+
+    value.as.real = real;
+    return value;
 }
 /* Points at the text, which must be valid UTF-8. */
 static inline cel_value cel_of_string(const char *text, size_t len)
 {
-    return (cel_value){.kind = CEL_STRING, .len = (uint32_t)len, .as = {.text = text}};
+    cel_value value = {CEL_STRING, (uint32_t)len, {0}};
+
+    value.as.text = text;
+    return value;
 }
 static inline cel_value cel_of_bytes(const void *bytes, size_t len)
 {
-    return (cel_value){
-        .kind = CEL_BYTES, .len = (uint32_t)len, .as = {.text = (const char *)bytes}};
+    cel_value value = {CEL_BYTES, (uint32_t)len, {0}};
+
+    value.as.text = (const char *)bytes;
+    return value;
 }
 static inline cel_value cel_of_timestamp(int64_t seconds, uint32_t nanos)
 {
-    return (cel_value){.kind = CEL_TIMESTAMP, .len = nanos, .as = {.integer = seconds}};
+    cel_value value = {CEL_TIMESTAMP, nanos, {0}};
+
+    value.as.integer = seconds;
+    return value;
 }
 static inline cel_value cel_of_duration(int64_t nanos)
 {
-    return (cel_value){.kind = CEL_DURATION, .as = {.integer = nanos}};
+    cel_value value = {CEL_DURATION, 0, {0}};
+
+    value.as.integer = nanos;
+    return value;
 }
 static inline cel_value cel_of_list(const cel_list *list)
 {
-    return (cel_value){.kind = CEL_LIST, .as = {.list = list}};
+    cel_value value = {CEL_LIST, 0, {0}};
+
+    value.as.list = list;
+    return value;
 }
 static inline cel_value cel_of_map(const cel_map *map)
 {
-    return (cel_value){.kind = CEL_MAP, .as = {.map = map}};
+    cel_value value = {CEL_MAP, 0, {0}};
+
+    value.as.map = map;
+    return value;
 }
 /* `name`: "int", "map", ...; kept, not copied. */
 static inline cel_value cel_of_type(const char *name)
 {
-    return (cel_value){.kind = CEL_TYPE, .as = {.text = name}};
+    cel_value value = {CEL_TYPE, 0, {0}};
+
+    value.as.text = name;
+    return value;
 }
 
 /* A list and a map over what the arena holds; CEL_ERROR when it is full, when a key is of a

@@ -1,0 +1,215 @@
+// Evaluation: errors as values, limits, lazy variables, views, functions of the host.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <thread>
+
+#include "tests/unit/cel/support.h"
+
+namespace {
+
+TEST(CelEval, AbsorbsErrorsWhereAnotherOperandDecides)
+{
+    Cel cel({{"zero", "int", cel_of_int(0)}});
+
+    EXPECT_EQ(cel.run("1 / zero > 0 || true"), "true");
+    EXPECT_EQ(cel.run("true || 1 / zero > 0"), "true");
+    EXPECT_EQ(cel.run("1 / zero > 0 && false"), "false");
+    EXPECT_EQ(cel.run("1 / zero > 0 && true"), "error: division by zero");
+    EXPECT_EQ(cel.run("[0, 1].exists(x, 1 / x > 0)"), "true");
+    EXPECT_EQ(cel.run("[0, 1].all(x, 1 / x > 0)"), "error: division by zero");
+    EXPECT_EQ(cel.run("zero == 0 ? 'none' : string(1 / zero)"), "\"none\"");
+}
+
+TEST(CelEval, ErrorsTellWhere)
+{
+    Cel cel({{"zero", "int", cel_of_int(0)}});
+
+    ASSERT_TRUE(cel.compile("1 + 2 / zero"));
+    cel_value value = cel.eval();
+    ASSERT_EQ(value.kind, static_cast<uint32_t>(CEL_ERROR));
+    EXPECT_EQ(value.as.error->code, CEL_ERROR_ZERO);
+    EXPECT_EQ(value.as.error->pos, 6u);
+}
+
+TEST(CelEval, StopsAtTheCostLimit)
+{
+    const char *loops[] = {
+        "lists.range(1000).all(a, lists.range(1000).all(b, lists.range(1000).all(c, true)))",
+        "lists.range(1000000000).size() > 0",
+        "[1,2,3,4,5,6,7,8,9].map(a, [1,2,3,4,5,6,7,8,9].map(b, [1,2,3,4,5,6,7,8,9].map(c, "
+        "[1,2,3,4,5,6,7,8,9].map(d, [1,2,3,4,5,6,7,8,9].map(e, [1,2,3,4,5,6,7,8,9].map(f, "
+        "[1,2,3,4,5,6,7,8,9].map(g, [1,2,3,4,5,6,7,8,9]))))))).size() > 0 || true",
+        "lists.range(100000).distinct().size() > 0",
+    };
+
+    for (const char *text : loops) {
+        Cel cel;
+
+        cel.limit = 100000;
+        EXPECT_EQ(cel.run(text), "error: the cost limit is reached") << text;
+        EXPECT_LT(cel.spent, UINT64_C(2000000000)) << text;
+    }
+}
+
+TEST(CelEval, StopsWhenTheArenaIsFull)
+{
+    std::string text = "cel.bind(a, '0123456789', ", close = "a)";
+    Cel cel;
+
+    for (int i = 0; i < 40; i++) {
+        text += "cel.bind(a, a + a, ";
+        close += ")";
+    }
+    wm_arena_free(&cel.arena);
+    wm_arena_init(&cel.arena, 1 << 20);
+    cel.limit = UINT64_C(1) << 40;
+    EXPECT_EQ(cel.run(text + close), "error: out of memory");
+    EXPECT_EQ(cel.run("(" + text + close + " == '') || true"), "error: out of memory");
+}
+
+TEST(CelEval, PatternBombsEnd)
+{
+    Cel cel({{"s", "string", cel_of_string("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", 34)}});
+
+    EXPECT_EQ(cel.run("s.matches('(a*)*c')"), "false");
+    EXPECT_EQ(cel.run("s.matches('((a{1,100}){1,100}){1,100}')").substr(0, 29),
+              "issue: the pattern is wrong: ");
+}
+
+struct Counted {
+    int asked[2] = {0, 0};
+};
+
+bool resolve(const cel_vars *vars, size_t place, wm_arena *, cel_value *value)
+{
+    static_cast<Counted *>(vars->data)->asked[place]++;
+    *value = cel_of_bool(place == 0);
+    return true;
+}
+
+TEST(CelEval, AsksOnlyForWhatItNeeds)
+{
+    Cel cel({{"a", "bool", cel_of_null()}, {"b", "bool", cel_of_null()}});
+    Counted counted;
+    cel_vars vars = {nullptr, 0, resolve, &counted};
+
+    ASSERT_TRUE(cel.compile("a || b"));
+    cel_value value = cel_eval(cel.program, &vars, nullptr, &cel.arena);
+    EXPECT_EQ(value.kind, static_cast<uint32_t>(CEL_BOOL));
+    EXPECT_EQ(counted.asked[0], 1);
+    EXPECT_EQ(counted.asked[1], 0);
+}
+
+TEST(CelEval, AVariableWithoutAValueIsAnError)
+{
+    cel_value absent = cel_of_null();
+
+    absent.kind = CEL_ABSENT;
+    Cel cel({{"a", "bool", absent}});
+
+    EXPECT_EQ(cel.run("a"), "error: no value for 'a'");
+    EXPECT_EQ(cel.run("a || true"), "true");
+}
+
+TEST(CelEval, UsesOnlyTheArena)
+{
+    Cel cel({{"x", "int", cel_of_int(5)}, {"y", "string", cel_of_string("a", 1)}});
+
+    ASSERT_TRUE(cel.compile("x > 3 && y == 'a' && x in [1, 2, 5] && y.matches('^a$')"));
+    size_t before = wm_arena_used(&cel.arena);
+    cel_value value = cel.eval();
+    EXPECT_TRUE(value.as.boolean);
+    EXPECT_EQ(wm_arena_used(&cel.arena), before);
+}
+
+TEST(CelEval, ViewsJson)
+{
+    const char text[] =
+        "{\"user\":{\"name\":\"ann\",\"age\":30,\"tags\":[\"a\",\"b\"]},\"none\":null}";
+    Cel cel({{"v", "dyn", cel_of_null()}});
+    wm_json *json;
+    wm_err err;
+
+    ASSERT_EQ(wm_json_parse(&cel.arena, text, sizeof text - 1, &json, &err), WM_OK);
+    cel.values[0] = cel_json_view(&cel.arena, json);
+    EXPECT_EQ(cel.run("v.user.name == 'ann' && v.user.age > 18 && 'b' in v.user.tags"), "true");
+    EXPECT_EQ(cel.run("has(v.user.phone) || v.none != null"), "false");
+    EXPECT_EQ(cel.run("v.user.map(k, k)"), "[\"name\", \"age\", \"tags\"]");
+    EXPECT_EQ(
+        cel.run("v == {'user': {'age': 30, 'name': 'ann', 'tags': ['a', 'b']}, 'none': null}"),
+        "true");
+    EXPECT_EQ(cel.run("v.user.phone"), "error: no such key: phone");
+    EXPECT_EQ(cel.run("v.user.age"), "30.0");
+}
+
+TEST(CelEval, WritesJson)
+{
+    Cel cel;
+
+    ASSERT_TRUE(cel.compile("{'a': [1, 2.5, true, null], 'b': b'hi', 3: duration('90s')}"));
+    cel_value value = cel.eval();
+    EXPECT_EQ(Cel::take([&](wm_buf *buf) { cel_value_json(buf, &value); }),
+              "{\"a\":[1,2.5,true,null],\"b\":\"aGk=\",\"3\":\"90s\"}");
+}
+
+cel_value in_state(cel_call *call, const cel_value *args, size_t)
+{
+    const char *active = static_cast<const char *>(cel_call_data(call));
+
+    return cel_of_bool(std::strlen(active) == args->len &&
+                       std::memcmp(active, args->as.text, args->len) == 0);
+}
+
+TEST(CelEval, CallsTheHost)
+{
+    static const cel_function functions[] = {{"In", false, true, "s", "b", in_state}};
+    Cel cel;
+    char active[] = "open";
+    cel_vars vars = {nullptr, 0, nullptr, active};
+
+    cel_env_functions(cel.env, functions, 1);
+    ASSERT_TRUE(cel.compile("In('open') && !In('shut')"));
+    cel_value value = cel_eval(cel.program, &vars, nullptr, &cel.arena);
+    EXPECT_EQ(value.kind, static_cast<uint32_t>(CEL_BOOL));
+    EXPECT_TRUE(value.as.boolean);
+    EXPECT_EQ(cel.run("In(1)").substr(0, 32), "issue: no overload of 'In' takes");
+}
+
+TEST(CelEval, AProgramIsSharedByThreads)
+{
+    Cel cel({{"x", "int", cel_of_int(5)}});
+    std::vector<std::thread> threads;
+
+    ASSERT_TRUE(
+        cel.compile("timestamp(x).getHours('Europe/Paris') == 1 && string(x).matches('5') && "
+                    "[3, 1, 2].sort().map(v, v * x) == [5, 10, 15]"));
+    for (int i = 0; i < 4; i++)
+        threads.emplace_back([&] {
+            cel_vars vars = {cel.values.data(), 1, nullptr, nullptr};
+
+            for (int n = 0; n < 200; n++) {
+                wm_arena arena;
+
+                wm_arena_init(&arena, 0);
+                cel_value value = cel_eval(cel.program, &vars, nullptr, &arena);
+                EXPECT_TRUE(value.kind == CEL_BOOL && value.as.boolean);
+                wm_arena_free(&arena);
+            }
+        });
+    for (std::thread &thread : threads)
+        thread.join();
+}
+
+TEST(CelEval, LargeMapsFindTheirKeys)
+{
+    Cel cel;
+
+    EXPECT_EQ(cel.run("cel.bind(m, lists.range(5000).transformMap(i, v, v * 2), "
+                      "m[4999] + m[dyn(0u)] + m[dyn(77.0)])"),
+              "10152");
+    EXPECT_EQ(cel.run("lists.range(50).transformMapEntry(i, v, {v / 2: v})"),
+              "error: a key comes twice");
+}
+
+} // namespace
