@@ -261,7 +261,8 @@ TEST_F(Tracks, ByAStreamThatIsOpenedAgainAfterOutages)
         postgres_->start();
     }
     client.join();
-    EXPECT_LT(0, failures);
+    /* Whether any failed depends on where the kill fell: a commit in flight is looked up. */
+    RecordProperty("messages_refused", failures);
     ExpectExactEvents();
 }
 
