@@ -216,3 +216,11 @@ int args_parse(cli *cli, int argc, char **argv, const args_option *options, size
         return cli_usage(cli, "needs %s", cli->command->parameters);
     return ARGS_GO_ON;
 }
+
+int args_connect(cli *cli, int argc, char **argv, const args_option *options, size_t n_options,
+                 const char **parameters, size_t min, size_t max)
+{
+    int code = args_parse(cli, argc, argv, options, n_options, parameters, min, max);
+
+    return code == ARGS_GO_ON && cli_client(cli) == NULL ? CLI_USAGE : code;
+}

@@ -38,6 +38,11 @@ enum { ARGS_GO_ON = -1 };
 int args_parse(cli *cli, int argc, char **argv, const args_option *options, size_t n_options,
                const char **parameters, size_t min, size_t max);
 
+/* args_parse(), and then the client, for commands that have nothing more to check before they
+ * call. Returns ARGS_GO_ON with cli->client set, or the exit code. */
+int args_connect(cli *cli, int argc, char **argv, const args_option *options, size_t n_options,
+                 const char **parameters, size_t min, size_t max);
+
 /* Takes an option that all commands have from argv[*i]; then *i is its last word. Returns
  * ARGS_GO_ON, CLI_OK when it was no such option, or CLI_USAGE after a complaint. */
 int args_take_global(cli *cli, int argc, char **argv, int *i);

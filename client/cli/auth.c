@@ -64,12 +64,10 @@ static int whoami_run(cli *cli, int argc, char **argv)
     Waymark__Auth__V1__WhoAmIRequest request = WAYMARK__AUTH__V1__WHO_AM_IREQUEST__INIT;
     const Waymark__Auth__V1__WhoAmIResponse *response;
     waymark_reply *reply = NULL;
-    int code = args_parse(cli, argc, argv, NULL, 0, NULL, 0, 0);
+    int code = args_connect(cli, argc, argv, NULL, 0, NULL, 0, 0);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     request.namespace_ = (char *)cli->namespace_name;
     response = waymark_auth_v1_auth_service_who_am_i_sync(cli->client, &request, NULL, &reply);
     if (response == NULL)
@@ -158,12 +156,10 @@ static int revoke_run(cli *cli, int argc, char **argv)
     Waymark__Auth__V1__RevokeRequest request = WAYMARK__AUTH__V1__REVOKE_REQUEST__INIT;
     const char *grant_id = NULL;
     waymark_reply *reply = NULL;
-    int code = args_parse(cli, argc, argv, NULL, 0, &grant_id, 1, 1);
+    int code = args_connect(cli, argc, argv, NULL, 0, &grant_id, 1, 1);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     request.namespace_ = (char *)cli->namespace_name;
     request.grant_id = (char *)grant_id;
     code = CLI_OK;
@@ -188,10 +184,7 @@ static void grants_add(cli *cli, table *table, const Waymark__Auth__V1__Grant *g
         cli_time(cli, grant->create_time),
     };
 
-    if (cli->json)
-        cli_print_message(cli, &grant->base);
-    else
-        table_add(table, cells);
+    table_add_message(table, cells, &grant->base);
 }
 
 static int grants_run(cli *cli, int argc, char **argv)
@@ -199,12 +192,10 @@ static int grants_run(cli *cli, int argc, char **argv)
     static const char *const titles[] = {"GRANT", "KIND", "MEMBER", "ROLE", "SINCE"};
     Waymark__Auth__V1__ListGrantsRequest request = WAYMARK__AUTH__V1__LIST_GRANTS_REQUEST__INIT;
     table table;
-    int code = args_parse(cli, argc, argv, NULL, 0, NULL, 0, 0);
+    int code = args_connect(cli, argc, argv, NULL, 0, NULL, 0, 0);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     table_begin(&table, cli, titles, WM_ARRAY_LEN(titles));
     request.namespace_ = (char *)cli->namespace_name;
     do {
@@ -212,18 +203,13 @@ static int grants_run(cli *cli, int argc, char **argv)
         const Waymark__Auth__V1__ListGrantsResponse *page =
             waymark_auth_v1_auth_service_list_grants_sync(cli->client, &request, NULL, &reply);
 
-        if (page == NULL) {
-            code = cli_refused(cli, waymark_reply_status(reply));
-            waymark_reply_free(reply);
-            return code;
-        }
+        if (page == NULL)
+            return cli_refused_reply(cli, reply);
         for (size_t i = 0; i < page->n_grants; i++)
             grants_add(cli, &table, page->grants[i]);
-        request.page_token = wm_arena_strdup(&cli->arena, page->next_page_token);
-        waymark_reply_free(reply);
+        request.page_token = cli_page_token(cli, page->next_page_token, reply);
     } while (*request.page_token != '\0');
-    if (!cli->json)
-        table_end(&table, "no grants");
+    table_end(&table, "no grants");
     return CLI_OK;
 }
 

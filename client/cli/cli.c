@@ -75,6 +75,22 @@ int cli_refused(const cli *cli, const waymark_status *status)
     return CLI_REFUSED;
 }
 
+int cli_refused_reply(const cli *cli, waymark_reply *reply)
+{
+    int code = cli_refused(cli, waymark_reply_status(reply));
+
+    waymark_reply_free(reply);
+    return code;
+}
+
+char *cli_page_token(cli *cli, const char *token, waymark_reply *reply)
+{
+    char *kept = wm_arena_strdup(&cli->arena, token);
+
+    waymark_reply_free(reply);
+    return kept;
+}
+
 int cli_failed(const cli *cli, const char *what, const wm_err *err)
 {
     (void)cli;

@@ -63,6 +63,8 @@ waymark_client *cli_client(cli *cli);
 /* ---- saying no: each prints, and returns the exit code ---- */
 int cli_usage(const cli *cli, const char *fmt, ...) WM_PRINTF(2, 3);
 int cli_refused(const cli *cli, const waymark_status *status);
+/* The same of a call's reply, which it frees. */
+int cli_refused_reply(const cli *cli, waymark_reply *reply);
 /* The same of an error that did not come as a status. `what`: "FILE.csv:17", or NULL. */
 int cli_failed(const cli *cli, const char *what, const wm_err *err);
 
@@ -77,6 +79,10 @@ Google__Protobuf__Struct *cli_read_struct(cli *cli, const char *option, const ch
 /* RFC 3339; NULL after saying why not. */
 Google__Protobuf__Timestamp *cli_read_time(cli *cli, const char *option, const char *text);
 Google__Protobuf__Duration *cli_duration(cli *cli, double seconds);
+
+/* The end of a page of a list: frees its reply, and returns the token of the next page, which
+ * `token` points to in that reply; "" after the last. */
+char *cli_page_token(cli *cli, const char *token, waymark_reply *reply);
 
 /* ---- output ---- */
 /* "" for NULL. */

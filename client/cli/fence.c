@@ -179,10 +179,7 @@ static void fence_add(cli *cli, table *table, const Waymark__Geo__V1__Fence *fen
 {
     const char *cells[] = {fence->fence_id, fence->display_name, cli_time(cli, fence->update_time)};
 
-    if (cli->json)
-        cli_print_message(cli, &fence->base);
-    else
-        table_add(table, cells);
+    table_add_message(table, cells, &fence->base);
 }
 
 static int fence_list_run(cli *cli, int argc, char **argv)
@@ -190,12 +187,10 @@ static int fence_list_run(cli *cli, int argc, char **argv)
     static const char *const titles[] = {"FENCE", "NAME", "UPDATED"};
     Waymark__Geo__V1__ListFencesRequest request = WAYMARK__GEO__V1__LIST_FENCES_REQUEST__INIT;
     table table;
-    int code = args_parse(cli, argc, argv, NULL, 0, NULL, 0, 0);
+    int code = args_connect(cli, argc, argv, NULL, 0, NULL, 0, 0);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     table_begin(&table, cli, titles, WM_ARRAY_LEN(titles));
     request.namespace_ = (char *)cli->namespace_name;
     request.page_size = 1000;
@@ -204,18 +199,13 @@ static int fence_list_run(cli *cli, int argc, char **argv)
         const Waymark__Geo__V1__ListFencesResponse *page =
             waymark_geo_v1_fence_service_list_fences_sync(cli->client, &request, NULL, &reply);
 
-        if (page == NULL) {
-            code = cli_refused(cli, waymark_reply_status(reply));
-            waymark_reply_free(reply);
-            return code;
-        }
+        if (page == NULL)
+            return cli_refused_reply(cli, reply);
         for (size_t i = 0; i < page->n_fences; i++)
             fence_add(cli, &table, page->fences[i]);
-        request.page_token = wm_arena_strdup(&cli->arena, page->next_page_token);
-        waymark_reply_free(reply);
+        request.page_token = cli_page_token(cli, page->next_page_token, reply);
     } while (*request.page_token != '\0');
-    if (!cli->json)
-        table_end(&table, "no fences");
+    table_end(&table, "no fences");
     return CLI_OK;
 }
 
@@ -225,12 +215,10 @@ static int fence_get_run(cli *cli, int argc, char **argv)
     const Waymark__Geo__V1__GetFenceResponse *response;
     const char *id = NULL;
     waymark_reply *reply = NULL;
-    int code = args_parse(cli, argc, argv, NULL, 0, &id, 1, 1);
+    int code = args_connect(cli, argc, argv, NULL, 0, &id, 1, 1);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     request.namespace_ = (char *)cli->namespace_name;
     request.fence_id = (char *)id;
     code = CLI_OK;
@@ -250,12 +238,10 @@ static int fence_delete_run(cli *cli, int argc, char **argv)
     Waymark__Geo__V1__DeleteFenceRequest request = WAYMARK__GEO__V1__DELETE_FENCE_REQUEST__INIT;
     const char *id = NULL;
     waymark_reply *reply = NULL;
-    int code = args_parse(cli, argc, argv, NULL, 0, &id, 1, 1);
+    int code = args_connect(cli, argc, argv, NULL, 0, &id, 1, 1);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     request.namespace_ = (char *)cli->namespace_name;
     request.fence_id = (char *)id;
     code = CLI_OK;
@@ -321,19 +307,13 @@ static int events_list(cli *cli, Waymark__Geo__V1__ListFenceEventsRequest *reque
         const Waymark__Geo__V1__ListFenceEventsResponse *page =
             waymark_geo_v1_fence_service_list_fence_events_sync(cli->client, request, NULL, &reply);
 
-        if (page == NULL) {
-            int code = cli_refused(cli, waymark_reply_status(reply));
-
-            waymark_reply_free(reply);
-            return code;
-        }
+        if (page == NULL)
+            return cli_refused_reply(cli, reply);
         for (size_t i = 0; i < page->n_events && (limit == 0 || n < limit); i++, n++)
             event_add(cli, &table, page->events[i]);
-        request->page_token = wm_arena_strdup(&cli->arena, page->next_page_token);
-        waymark_reply_free(reply);
+        request->page_token = cli_page_token(cli, page->next_page_token, reply);
     } while (*request->page_token != '\0' && (limit == 0 || n < limit));
-    if (!cli->json)
-        table_end(&table, "no events");
+    table_end(&table, "no events");
     return CLI_OK;
 }
 
@@ -426,12 +406,10 @@ static int fence_watch_run(cli *cli, int argc, char **argv)
     };
     wm_buf token;
     retry retry;
-    int code = args_parse(cli, argc, argv, known, WM_ARRAY_LEN(known), NULL, 0, 0);
+    int code = args_connect(cli, argc, argv, known, WM_ARRAY_LEN(known), NULL, 0, 0);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     request.namespace_ = (char *)cli->namespace_name;
     request.entity_ids = (char **)entities.items;
     request.n_entity_ids = entities.n;

@@ -35,10 +35,7 @@ static void position_add(cli *cli, table *table, const position *fix)
         optional_number(cli, fix->heading_deg),
     };
 
-    if (cli->json)
-        cli_print_message(cli, &fix->base);
-    else
-        table_add(table, cells);
+    table_add_message(table, cells, &fix->base);
 }
 
 /* ---- parameters ---- */
@@ -103,12 +100,10 @@ static int entity_run(cli *cli, int argc, char **argv)
     const Waymark__Geo__V1__GetEntityResponse *response;
     const char *id = NULL;
     waymark_reply *reply = NULL;
-    int code = args_parse(cli, argc, argv, NULL, 0, &id, 1, 1);
+    int code = args_connect(cli, argc, argv, NULL, 0, &id, 1, 1);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     request.namespace_ = (char *)cli->namespace_name;
     request.entity_id = (char *)id;
     code = CLI_OK;
@@ -135,10 +130,7 @@ static void nearby_add(cli *cli, table *table, const Waymark__Geo__V1__NearbyEnt
         wm_arena_printf(&cli->arena, "%.6f", found->position->lat_deg),
     };
 
-    if (cli->json)
-        cli_print_message(cli, &found->base);
-    else
-        table_add(table, cells);
+    table_add_message(table, cells, &found->base);
 }
 
 static int nearby_run(cli *cli, int argc, char **argv)
@@ -165,16 +157,12 @@ static int nearby_run(cli *cli, int argc, char **argv)
     request.namespace_ = (char *)cli->namespace_name;
     request.limit = limit > INT32_MAX ? INT32_MAX : (int32_t)limit;
     response = waymark_geo_v1_track_service_search_nearby_sync(cli->client, &request, NULL, &reply);
-    if (response == NULL) {
-        code = cli_refused(cli, waymark_reply_status(reply));
-        waymark_reply_free(reply);
-        return code;
-    }
+    if (response == NULL)
+        return cli_refused_reply(cli, reply);
     table_begin(&table, cli, titles, WM_ARRAY_LEN(titles));
     for (size_t i = 0; i < response->n_entities; i++)
         nearby_add(cli, &table, response->entities[i]);
-    if (!cli->json)
-        table_end(&table, "nothing there");
+    table_end(&table, "nothing there");
     waymark_reply_free(reply);
     return CLI_OK;
 }
@@ -216,19 +204,13 @@ static int within_pages(cli *cli, Waymark__Geo__V1__SearchWithinRequest *request
         const Waymark__Geo__V1__SearchWithinResponse *page =
             waymark_geo_v1_track_service_search_within_sync(cli->client, request, NULL, &reply);
 
-        if (page == NULL) {
-            int code = cli_refused(cli, waymark_reply_status(reply));
-
-            waymark_reply_free(reply);
-            return code;
-        }
+        if (page == NULL)
+            return cli_refused_reply(cli, reply);
         for (size_t i = 0; i < page->n_positions; i++)
             position_add(cli, &table, page->positions[i]);
-        request->page_token = wm_arena_strdup(&cli->arena, page->next_page_token);
-        waymark_reply_free(reply);
+        request->page_token = cli_page_token(cli, page->next_page_token, reply);
     } while (*request->page_token != '\0');
-    if (!cli->json)
-        table_end(&table, "nothing there");
+    table_end(&table, "nothing there");
     return CLI_OK;
 }
 
@@ -282,19 +264,13 @@ static int track_pages(cli *cli, Waymark__Geo__V1__GetTrackRequest *request)
         const Waymark__Geo__V1__GetTrackResponse *page =
             waymark_geo_v1_track_service_get_track_sync(cli->client, request, NULL, &reply);
 
-        if (page == NULL) {
-            int code = cli_refused(cli, waymark_reply_status(reply));
-
-            waymark_reply_free(reply);
-            return code;
-        }
+        if (page == NULL)
+            return cli_refused_reply(cli, reply);
         for (size_t i = 0; i < page->n_positions; i++)
             position_add(cli, &table, page->positions[i]);
-        request->page_token = wm_arena_strdup(&cli->arena, page->next_page_token);
-        waymark_reply_free(reply);
+        request->page_token = cli_page_token(cli, page->next_page_token, reply);
     } while (*request->page_token != '\0');
-    if (!cli->json)
-        table_end(&table, "no fixes");
+    table_end(&table, "no fixes");
     return CLI_OK;
 }
 

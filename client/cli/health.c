@@ -31,12 +31,10 @@ static int health_run(cli *cli, int argc, char **argv)
     Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     const Grpc__Health__V1__HealthCheckResponse *response;
     waymark_reply *reply = NULL;
-    int code = args_parse(cli, argc, argv, NULL, 0, &service, 0, 1);
+    int code = args_connect(cli, argc, argv, NULL, 0, &service, 0, 1);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     request.service = (char *)service;
     response = health_check(cli->client, &request, &reply);
     if (response == NULL) {

@@ -59,6 +59,14 @@ void table_add(table *table, const char *const *cells)
     table->n_rows++;
 }
 
+void table_add_message(table *table, const char *const *cells, const ProtobufCMessage *message)
+{
+    if (table->cli->json)
+        cli_print_message(table->cli, message);
+    else
+        table_add(table, cells);
+}
+
 static void table_print_row(const table *table, const char *const *cells, bool titles)
 {
     for (size_t i = 0; i < table->n_columns; i++) {
@@ -77,6 +85,8 @@ static void table_print_row(const table *table, const char *const *cells, bool t
 
 void table_end(table *table, const char *nothing)
 {
+    if (table->cli->json)
+        return;
     if (table->n_rows == 0) {
         fprintf(stderr, "%s\n", nothing);
         return;

@@ -23,7 +23,9 @@ typedef struct table {
 void table_begin(table *table, cli *cli, const char *const *titles, size_t n);
 /* As many texts as there are columns; NULL is empty. They are copied. */
 void table_add(table *table, const char *const *cells);
-/* Prints, or says that there is nothing. */
+/* A row that stands for a message. With --json the message is printed at once, as a line. */
+void table_add_message(table *table, const char *const *cells, const ProtobufCMessage *message);
+/* Prints, or says that there is nothing. Silent with --json, which has no table. */
 void table_end(table *table, const char *nothing);
 
 /* "name: value" lines. */

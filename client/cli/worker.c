@@ -1,11 +1,16 @@
 /* client/cli/worker.c - `waymark worker run`: does tasks by a shell command.
  *
  * Each task runs the command once, on a thread of the worker:
- *   standard input   the task as JSON: {"taskId": ..., "name": ..., "input": {...}, ...}
- *   environment      WAYMARK_TASK_ID, _NAME, _QUEUE, _ATTEMPT, _FENCING, WAYMARK_INSTANCE_ID,
- * WAYMARK_ENTITY_ID exit code 0      done; standard output is the result: a JSON object, or other
- * text as {"output": text} exit code 100    failed, and trying again is of no use any other failed;
- * standard error's last lines are the message The command is ended when the lease is lost.
+ *
+ * - standard input: the task as JSON, {"taskId": ..., "name": ..., "input": {...}, ...}
+ * - environment: WAYMARK_TASK_ID, _NAME, _QUEUE, _ATTEMPT, _FENCING, WAYMARK_INSTANCE_ID and
+ *   WAYMARK_ENTITY_ID
+ * - exit code 0: done; standard output is the result: a JSON object, or other text as
+ *   {"output": text}
+ * - exit code 100: failed, and trying again is of no use
+ * - any other: failed; standard error's last lines are the message
+ *
+ * The command is ended when the lease is lost.
  */
 #include <errno.h>
 #include <inttypes.h>

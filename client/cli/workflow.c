@@ -65,12 +65,10 @@ static int chart_get_run(cli *cli, int argc, char **argv)
     const args_option known[] = {
         {"--version", ARGS_INT, &request.version, "N", "which version (else the newest)"}};
     waymark_reply *reply = NULL;
-    int code = args_parse(cli, argc, argv, known, WM_ARRAY_LEN(known), &id, 1, 1);
+    int code = args_connect(cli, argc, argv, known, WM_ARRAY_LEN(known), &id, 1, 1);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     request.namespace_ = (char *)cli->namespace_name;
     request.chart_id = (char *)id;
     response =
@@ -93,10 +91,7 @@ static void chart_add(cli *cli, table *table, const Waymark__Workflow__V1__Chart
         cli_time(cli, chart->create_time),
     };
 
-    if (cli->json)
-        cli_print_message(cli, &chart->base);
-    else
-        table_add(table, cells);
+    table_add_message(table, cells, &chart->base);
 }
 
 static int chart_list_run(cli *cli, int argc, char **argv)
@@ -105,12 +100,10 @@ static int chart_list_run(cli *cli, int argc, char **argv)
     Waymark__Workflow__V1__ListChartsRequest request =
         WAYMARK__WORKFLOW__V1__LIST_CHARTS_REQUEST__INIT;
     table table;
-    int code = args_parse(cli, argc, argv, NULL, 0, NULL, 0, 0);
+    int code = args_connect(cli, argc, argv, NULL, 0, NULL, 0, 0);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     table_begin(&table, cli, titles, WM_ARRAY_LEN(titles));
     request.namespace_ = (char *)cli->namespace_name;
     do {
@@ -118,18 +111,13 @@ static int chart_list_run(cli *cli, int argc, char **argv)
         const Waymark__Workflow__V1__ListChartsResponse *page =
             waymark_workflow_v1_chart_service_list_charts_sync(cli->client, &request, NULL, &reply);
 
-        if (page == NULL) {
-            code = cli_refused(cli, waymark_reply_status(reply));
-            waymark_reply_free(reply);
-            return code;
-        }
+        if (page == NULL)
+            return cli_refused_reply(cli, reply);
         for (size_t i = 0; i < page->n_charts; i++)
             chart_add(cli, &table, page->charts[i]);
-        request.page_token = wm_arena_strdup(&cli->arena, page->next_page_token);
-        waymark_reply_free(reply);
+        request.page_token = cli_page_token(cli, page->next_page_token, reply);
     } while (*request.page_token != '\0');
-    if (!cli->json)
-        table_end(&table, "no charts");
+    table_end(&table, "no charts");
     return CLI_OK;
 }
 
@@ -320,12 +308,10 @@ static int get_run(cli *cli, int argc, char **argv)
     const Waymark__Workflow__V1__GetInstanceResponse *response;
     const char *id = NULL;
     waymark_reply *reply = NULL;
-    int code = args_parse(cli, argc, argv, NULL, 0, &id, 1, 1);
+    int code = args_connect(cli, argc, argv, NULL, 0, &id, 1, 1);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     request.namespace_ = (char *)cli->namespace_name;
     request.instance_id = (char *)id;
     code = CLI_OK;
@@ -363,10 +349,7 @@ static void history_add(cli *cli, table *table, const Waymark__Workflow__V1__His
         *entry->failure != '\0' ? entry->failure : cli_join(cli, entry->logs, entry->n_logs, "; "),
     };
 
-    if (cli->json)
-        cli_print_message(cli, &entry->base);
-    else
-        table_add(table, cells);
+    table_add_message(table, cells, &entry->base);
 }
 
 static int history_run(cli *cli, int argc, char **argv)
@@ -377,12 +360,10 @@ static int history_run(cli *cli, int argc, char **argv)
         WAYMARK__WORKFLOW__V1__LIST_HISTORY_REQUEST__INIT;
     const char *id = NULL;
     table table;
-    int code = args_parse(cli, argc, argv, NULL, 0, &id, 1, 1);
+    int code = args_connect(cli, argc, argv, NULL, 0, &id, 1, 1);
 
     if (code != ARGS_GO_ON)
         return code;
-    if (cli_client(cli) == NULL)
-        return CLI_USAGE;
     table_begin(&table, cli, titles, WM_ARRAY_LEN(titles));
     request.namespace_ = (char *)cli->namespace_name;
     request.instance_id = (char *)id;
@@ -393,18 +374,13 @@ static int history_run(cli *cli, int argc, char **argv)
             waymark_workflow_v1_workflow_service_list_history_sync(cli->client, &request, NULL,
                                                                    &reply);
 
-        if (page == NULL) {
-            code = cli_refused(cli, waymark_reply_status(reply));
-            waymark_reply_free(reply);
-            return code;
-        }
+        if (page == NULL)
+            return cli_refused_reply(cli, reply);
         for (size_t i = 0; i < page->n_entries; i++)
             history_add(cli, &table, page->entries[i]);
-        request.page_token = wm_arena_strdup(&cli->arena, page->next_page_token);
-        waymark_reply_free(reply);
+        request.page_token = cli_page_token(cli, page->next_page_token, reply);
     } while (*request.page_token != '\0');
-    if (!cli->json)
-        table_end(&table, "no history");
+    table_end(&table, "no history");
     return CLI_OK;
 }
 
