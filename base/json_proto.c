@@ -37,21 +37,27 @@ bool json_is_null_value(const ProtobufCFieldDescriptor *field)
            strcmp(descriptor->name, "google.protobuf.NullValue") == 0;
 }
 
+/* The next character of a proto name in camel case: a letter after underscores, or the next one
+ * if `upper`, is a capital. False at the end of the name. */
+static bool json_camel_next(const char **name, const char *end, bool upper, char *c)
+{
+    for (; *name < end && **name == '_'; (*name)++)
+        upper = true;
+    if (*name == end)
+        return false;
+    *c = *(*name)++;
+    if (upper && *c >= 'a' && *c <= 'z')
+        *c = (char)(*c - 'a' + 'A');
+    return true;
+}
+
 /* protoc calls the entry of `string_labels` StringLabelsEntry, inside the parent. */
 static bool json_is_entry_name(const char *entry, const char *field_name)
 {
-    bool upper = true;
+    const char *end = field_name + strlen(field_name);
+    bool first = true;
 
-    for (; *field_name != '\0'; field_name++) {
-        char c = *field_name;
-
-        if (c == '_') {
-            upper = true;
-            continue;
-        }
-        if (upper && c >= 'a' && c <= 'z')
-            c = (char)(c - 'a' + 'A');
-        upper = false;
+    for (char c; json_camel_next(&field_name, end, first, &c); first = false) {
         if (*entry++ != c)
             return false;
     }
@@ -72,38 +78,19 @@ bool json_is_map(const ProtobufCMessageDescriptor *parent, const ProtobufCFieldD
 
 void json_camel_add(wm_buf *to, const char *proto_name, size_t len)
 {
-    bool upper = false;
+    const char *end = proto_name + len;
 
-    for (size_t i = 0; i < len; i++) {
-        char c = proto_name[i];
-
-        if (c == '_') {
-            upper = true;
-            continue;
-        }
-        if (upper && c >= 'a' && c <= 'z')
-            c = (char)(c - 'a' + 'A');
-        upper = false;
+    for (char c; json_camel_next(&proto_name, end, false, &c);)
         wm_buf_char(to, c);
-    }
 }
 
 bool json_name_matches(const char *name, const char *proto_name)
 {
-    bool upper = false;
+    const char *end = proto_name + strlen(proto_name);
 
     if (strcmp(name, proto_name) == 0)
         return true;
-    for (; *proto_name != '\0'; proto_name++) {
-        char c = *proto_name;
-
-        if (c == '_') {
-            upper = true;
-            continue;
-        }
-        if (upper && c >= 'a' && c <= 'z')
-            c = (char)(c - 'a' + 'A');
-        upper = false;
+    for (char c; json_camel_next(&proto_name, end, false, &c);) {
         if (*name++ != c)
             return false;
     }
