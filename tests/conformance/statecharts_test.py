@@ -2,39 +2,33 @@
 
 import json
 import os
-import subprocess
 import unittest
+
+import judged
 
 JUDGE = os.environ.get("STATECHARTS", "tests/conformance/statecharts")
 OWN = "tests/conformance/statecharts_own.jsonl"
-PUBLISHED = os.path.join(os.environ.get("WAYMARK_SHARED", "../shared"), "conformance", "statecharts.jsonl")
+PUBLISHED = os.path.join(judged.SHARED, "statecharts.jsonl")
 
 
 class Statecharts(unittest.TestCase):
-    def judge(self, path):
-        with open(path, encoding="utf-8") as cases:
-            n = sum(1 for _ in cases)
-        done = subprocess.run([JUDGE, path], capture_output=True, text=True, timeout=60, check=False)
-        self.assertEqual(done.stdout.splitlines()[-1], f"{n} passed, 0 failed", done.stdout + done.stderr)
-        self.assertEqual(done.returncode, 0)
-
     def test_own_cases(self):
-        self.judge(OWN)
+        judged.assert_all_pass(self, JUDGE, OWN)
 
     @unittest.skipUnless(os.path.exists(PUBLISHED), "the published statechart cases (../shared) are not here")
     def test_published_cases(self):
-        self.judge(PUBLISHED)
+        judged.assert_all_pass(self, JUDGE, PUBLISHED)
 
     def test_a_wrong_expectation_is_seen(self):
         with open(OWN, encoding="utf-8") as cases:
             case = json.loads(cases.readline())
         wrong = dict(case, name="wrong", initial_configuration=["elsewhere"])
         skipped = dict(case, name="skipped", data=[{"id": "x", "expr": "new Date()"}])
-        path = os.path.join(os.environ.get("TEST_TMPDIR", "/tmp"), "statecharts_wrong.jsonl")
+        path = judged.scratch("statecharts_wrong.jsonl")
         with open(path, "w", encoding="utf-8") as out:
             for line in (case, wrong, skipped):
                 out.write(json.dumps(line) + "\n")
-        done = subprocess.run([JUDGE, path], capture_output=True, text=True, timeout=60, check=False)
+        done = judged.run(JUDGE, path)
         self.assertEqual(done.stdout.splitlines()[-2:], ["1 skipped", "1 passed, 1 failed"])
         self.assertIn("FAIL wrong", done.stdout)
         self.assertIn("SKIP skipped", done.stdout)
