@@ -23,7 +23,7 @@ struct option {
     const char *argument; /* NULL: a switch */
     unsigned commands;
     wm_code (*set)(config *config, const option *option, const char *value, wm_err *err);
-    size_t offset; /* of the member that set_text, set_number ... write */
+    size_t offset; /* of the member that set_text ... write; of the count of a list */
     const char *help;
 };
 
@@ -185,7 +185,7 @@ static wm_code read_file(config *config, const option *option, const char *value
 static const option options[] = {
     {"config", "FILE", ON_SERVE | ON_MIGRATE, read_file, 0,
      "read options from FILE, lines of `name = value`"},
-    {"listen", "ADDRESS", ON_SERVE | ON_DEV, add_listener, 0,
+    {"listen", "ADDRESS", ON_SERVE | ON_DEV, add_listener, AT(n_listen),
      "serve on HOST:PORT or unix:PATH (repeatable; 127.0.0.1:7654)"},
     {"tls-cert", "FILE", ON_SERVE, set_text, AT(tls_cert),
      "certificate chain, PEM; TLS on every HOST:PORT"},
@@ -200,14 +200,16 @@ static const option options[] = {
      "HOST:PORT or unix:PATH (none: fan-out by PostgreSQL)"},
     {"redis-password-file", "FILE", ON_SERVE, set_password_file, AT(redis_password),
      "first line is the password"},
-    {"issuer", "URL", ON_SERVE, add_issuer, 0, "trust the tokens of this OIDC issuer (repeatable)"},
+    {"issuer", "URL", ON_SERVE, add_issuer, AT(n_issuers),
+     "trust the tokens of this OIDC issuer (repeatable)"},
     {"audience", "TEXT", ON_SERVE, set_of_issuer, OF_ISSUER(audience),
      "that its tokens must name (waymark)"},
     {"issuer-discovery", "URL", ON_SERVE, set_of_issuer, OF_ISSUER(discovery_url),
      "its metadata (URL/.well-known/openid-configuration)"},
     {"issuer-ca", "FILE", ON_SERVE, set_of_issuer, OF_ISSUER(ca_file),
      "CAs of its HTTPS server (the system's)"},
-    {"admin", "ISSUER#SUBJECT", ON_SERVE, add_admin, 0, "is admin in every namespace (repeatable)"},
+    {"admin", "ISSUER#SUBJECT", ON_SERVE, add_admin, AT(n_admins),
+     "is admin in every namespace (repeatable)"},
     {"lanes", "N", ON_SERVE | ON_DEV, set_unsigned, AT(lanes),
      "pairs of threads (one per two cores)"},
     {"drain-ms", "N", ON_SERVE | ON_DEV, set_size, AT(drain_ms),
@@ -226,6 +228,25 @@ static const option options[] = {
     {"join", "DIR", ON_DEV, set_text, AT(join_dir),
      "be a second server on the database, Redis and issuer of the dev mode that runs in DIR"},
 };
+
+_Static_assert(WM_ARRAY_LEN(options) <= CONFIG_OPTIONS_MAX, "room for every option's source");
+
+static bool is_list(const option *option)
+{
+    return option->set == add_listener || option->set == add_issuer || option->set == add_admin;
+}
+
+/* Sets an option; a list begins anew with the first word of a stronger source. */
+static wm_code apply(config *config, const option *option, config_source source, const char *value,
+                     wm_err *err)
+{
+    uint8_t *set_by = &config->set_by[option - options];
+
+    if (is_list(option) && *set_by != source)
+        *(size_t *)member(config, option) = 0;
+    *set_by = (uint8_t)source;
+    return option->set(config, option, value, err);
+}
 
 void config_init(config *config, config_command command)
 {
@@ -275,7 +296,7 @@ static wm_code read_line(config *config, char *line, wm_err *err)
     if (option == NULL || option->set == read_file)
         return wm_fail(err, WM_INVALID, "OPTION_UNKNOWN", "\"%s\" is not an option; see --help",
                        name);
-    return option->set(config, option, trim(equals + 1), err);
+    return apply(config, option, CONFIG_FILE, trim(equals + 1), err);
 }
 
 static wm_code read_file(config *config, const option *option, const char *value, wm_err *err)
@@ -305,7 +326,7 @@ static wm_code read_environment(config *config, unsigned on, wm_err *err)
         const char *value = getenv(name);
         if (value == NULL || !(options[i].commands & on))
             continue;
-        wm_code code = options[i].set(config, &options[i], value, err);
+        wm_code code = apply(config, &options[i], CONFIG_ENVIRONMENT, value, err);
         if (code != WM_OK)
             return code;
     }
@@ -343,7 +364,7 @@ static wm_code read_flags(config *config, unsigned on, int argc, char **argv, bo
         const char *value = NULL;
         wm_code code = parse_flag(on, argc, argv, &i, &option, &value, err);
         if (code == WM_OK && (option->set == read_file) == files)
-            code = option->set(config, option, value, err);
+            code = apply(config, option, CONFIG_FLAGS, value, err);
         if (code != WM_OK)
             return code;
     }

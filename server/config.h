@@ -3,7 +3,8 @@
  * Every option has one name. As a flag it is `--postgres TEXT`; in the file that
  * --config names, a line `postgres = TEXT`; in the environment WAYMARKD_POSTGRES (names
  * without the D are the client's). Flags win over the environment, which wins over the
- * file. Options that may be repeated add up.
+ * file. An option that may be repeated adds up within one of them, and replaces what a
+ * weaker one said.
  *
  * Threads: read once at start, then constant.
  * Memory:  texts live in the config's arena.
@@ -24,13 +25,23 @@ enum {
     CONFIG_ISSUERS_MAX = 16,
     CONFIG_ADMINS_MAX = 64,
     CONFIG_LANES_MAX = 64,
+    CONFIG_OPTIONS_MAX = 64,
     CONFIG_FILE_SIZE_MAX = 256 * 1024
 };
 
 typedef enum config_command { CONFIG_SERVE, CONFIG_DEV, CONFIG_MIGRATE } config_command;
 
+/* Where an option was set, weakest first. */
+typedef enum config_source {
+    CONFIG_UNSET,
+    CONFIG_FILE,
+    CONFIG_ENVIRONMENT,
+    CONFIG_FLAGS
+} config_source;
+
 typedef struct config {
     config_command command;
+    uint8_t set_by[CONFIG_OPTIONS_MAX]; /* config_source of each option */
     wm_arena arena;
     const char *listen[CONFIG_LISTENERS_MAX];
     size_t n_listen;

@@ -58,9 +58,11 @@ static int migrate(const config *config)
 
 static int run(config_command command, int argc, char **argv)
 {
-    if (argc > 0 && strcmp(argv[0], "--help") == 0) {
-        config_print_help(command);
-        return 0;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            config_print_help(command);
+            return 0;
+        }
     }
     config config;
     wm_err err = {0};

@@ -150,6 +150,7 @@ static wm_code run_joined(config *config, wm_err *err)
     while (!signals_wait(60000))
         continue;
     signals_release();
+    wm_log(WM_LOG_INFO, "stopping");
     app_stop(app);
     return WM_OK;
 }
