@@ -79,10 +79,12 @@ wm_code workflow_check_data(wm_arena *arena, const Google__Protobuf__Struct *in,
 
 wm_code workflow_check_page(int32_t *page_size, wm_err *err)
 {
-    if (*page_size < 0 || *page_size > PAGE_MAX)
-        return wm_fail_field(err, "page_size", "FIELD_INVALID", "0 to %d are allowed", PAGE_MAX);
+    if (*page_size < 0)
+        return wm_fail_field(err, "page_size", "FIELD_INVALID", "is negative");
     if (*page_size == 0)
         *page_size = PAGE_DEFAULT;
+    if (*page_size > PAGE_MAX) /* AIP-158: more than the maximum is the maximum */
+        *page_size = PAGE_MAX;
     return WM_OK;
 }
 
