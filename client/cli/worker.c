@@ -254,8 +254,9 @@ static int worker_run_run(cli *cli, int argc, char **argv)
 const cli_command cli_worker_commands[] = {
     {"worker run", "--exec CMD", "Does tasks: runs a command for each.",
      "The command gets the task as JSON on its standard input, and WAYMARK_TASK_ID, WAYMARK_TASK_NAME,\n"
-     "WAYMARK_TASK_FENCING, WAYMARK_INSTANCE_ID, WAYMARK_ENTITY_ID in its environment. Exit code 0:\n"
-     "done, what it printed is the result; 100: failed for good; any other: failed, try again.",
+     "WAYMARK_TASK_QUEUE, WAYMARK_TASK_ATTEMPT, WAYMARK_TASK_FENCING, WAYMARK_INSTANCE_ID,\n"
+     "WAYMARK_ENTITY_ID in its environment. Exit code 0: done, what it printed is the\n"
+     "result; 100: failed for good; any other: failed, try again.",
      worker_run_run},
     {0},
 };
