@@ -211,16 +211,26 @@ static bool fits(checker *c, const cel_function *fn, const cel_type *const *args
     return true;
 }
 
-/* math.greatest() and its like: what all arguments, or all items of the only one, have in common.
- */
+static bool is_number(int kind)
+{
+    return kind == CEL_INT || kind == CEL_UINT || kind == CEL_DOUBLE;
+}
+
+/* math.greatest() and its like take numbers, or one list of them: what all have in common.
+ * NULL when there is something else among them. */
 static const cel_type *variadic_type(const cel_type *const *args, size_t n)
 {
     const cel_type *first = cel_type_resolve(args[0]);
 
     if (n == 1 && first->kind == CEL_LIST)
-        return first->params[0];
-    for (size_t i = 1; i < n; i++)
-        first = cel_type_join(first, args[i]);
+        return variadic_type(first->params, 1);
+    for (size_t i = 0; i < n; i++) {
+        const cel_type *type = cel_type_resolve(args[i]);
+
+        if (!is_number(type->kind) && type->kind != TYPE_DYN && type->kind != TYPE_VAR)
+            return NULL;
+        first = cel_type_join(first, type);
+    }
     return first;
 }
 
@@ -269,9 +279,9 @@ static const cel_type *choose(checker *c, cel_ast *ast, const char *name, const 
 
         if (!variadic && cel_signature_len(all[i]->args) != n)
             continue;
-        if (variadic ? n > 0 : fits(c, all[i], args, n, &result, &trail)) {
-            if (variadic)
-                result = variadic_type(args, n);
+        if (variadic)
+            result = n > 0 ? variadic_type(args, n) : NULL;
+        if (variadic ? result != NULL : fits(c, all[i], args, n, &result, &trail)) {
             result = cel_type_settle(c->arena, result, false);
             type = type ? cel_type_join(type, result) : result;
             kept[ast->n_overloads++] = all[i];
@@ -385,11 +395,6 @@ static const cel_type *check_index(checker *c, cel_ast *ast)
         return mismatch(c, ast->pos, "only a list or a map has an index, not a", operand);
     }
     return optional ? optional_type(c, result) : result;
-}
-
-static bool is_number(int kind)
-{
-    return kind == CEL_INT || kind == CEL_UINT || kind == CEL_DOUBLE;
 }
 
 static const char *op_signatures(cel_op op)

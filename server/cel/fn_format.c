@@ -279,6 +279,8 @@ static clause_fn read_clause(const cel_value *format, uint32_t *at, int *precisi
 
     *precision = -1;
     if (*at < format->len && text[*at] == '.') {
+        if (*at + 1 == format->len || text[*at + 1] < '0' || text[*at + 1] > '9')
+            return NULL;
         *precision = 0;
         for (++*at; *at < format->len && text[*at] >= '0' && text[*at] <= '9'; ++*at) {
             *precision = *precision * 10 + (text[*at] - '0');

@@ -215,7 +215,6 @@ FN(sets_intersects)
 
 CEL_TABLE(cel_fn_list, {"slice", true, false, "LAii", "LA", slice},
           {"flatten", true, false, "LLA", "LA", flatten},
-          {"flatten", true, false, "LA", "Lx", flatten},
           {"flatten", true, false, "LAi", "Lx", flatten}, {"sort", true, false, "LA", "LA", sort},
           {"distinct", true, false, "LA", "LA", distinct},
           {"reverse", true, false, "LA", "LA", reverse}, {"first", true, false, "LA", "OA", first},

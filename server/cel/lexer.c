@@ -131,7 +131,7 @@ static cel_token token_bad(cel_token token)
 /* The digits at `token`; false when they do not fit. */
 static bool read_natural(const char *text, size_t len, uint64_t *natural)
 {
-    bool hex = len > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+    bool hex = len > 2 && text[0] == '0' && text[1] == 'x';
     uint64_t base = hex ? 16 : 10, value = 0;
 
     for (size_t i = hex ? 2 : 0; i < len; i++)
@@ -194,8 +194,7 @@ static cel_token lex_number(cel_lexer *lexer, cel_token token)
     size_t len = 0, real;
     uint64_t natural;
 
-    if (text[0] == '0' && (peek(lexer, 1) == 'x' || peek(lexer, 1) == 'X') &&
-        hex_digit(peek(lexer, 2)) >= 0) {
+    if (text[0] == '0' && peek(lexer, 1) == 'x' && hex_digit(peek(lexer, 2)) >= 0) {
         for (len = 2; hex_digit(peek(lexer, len)) >= 0;)
             len++;
     } else {
