@@ -329,11 +329,19 @@ static bool interceptors_ask(rpc_call *call)
     return true;
 }
 
-/* True when the first message is there and good. */
+static bool may_be_empty(const rpc_call *call)
+{
+    return (call->binding->handler->flags & RPC_MAY_BE_EMPTY) != 0 &&
+           !grpc_call_failed_before_recv_message(call->core);
+}
+
+/* True when the first message is there and good, or when the stream needs none. */
 static bool first_message_decode(rpc_call *call)
 {
     wm_err err = {0};
 
+    if (call->received == NULL && may_be_empty(call))
+        return true;
     if (call->received == NULL) {
         /* The client has half-closed without a message, or is gone: then nobody reads this. */
         wm_fail(&err, WM_INVALID, "FIELD_REQUIRED", "the call ended before its first message");
@@ -373,7 +381,8 @@ static void call_go_on(rpc_call *call)
             return;
         call->stage = RPC_REQUESTED;
     }
-    if (interceptors_ask(call))
+    /* An empty stream has no request to ask about. */
+    if (call->request == NULL || interceptors_ask(call))
         call_dispatch(call);
 }
 

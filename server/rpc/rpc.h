@@ -23,7 +23,8 @@
  *   rpc_finish on the loop.
  * - A client stream's first message is read before opened(), so that interceptors see it; it
  *   is delivered at the first rpc_read(). A client that half-closes without a message gets
- *   INVALID_ARGUMENT, and the handler never hears of the call.
+ *   INVALID_ARGUMENT, and the handler never hears of the call; a method with RPC_MAY_BE_EMPTY
+ *   gets opened() and, at its first rpc_read(), half_closed().
  * - A call and its arena stay until the callback that ended the call returns (an inline call
  *   that another thread answers: until that answer).
  * - cancelled() comes at most once, when the client has gone, the deadline has
@@ -54,7 +55,13 @@ extern "C" {
 typedef struct rpc_server rpc_server;
 typedef struct rpc_call rpc_call;
 
-enum { RPC_INLINE = 1u << 0 }; /* rpc_handler.flags */
+/* rpc_handler.flags */
+enum {
+    RPC_INLINE = 1u << 0,
+    /* A client stream may end without a message. Then requested() of interceptors is not asked:
+     * not for methods whose permission depends on the request. */
+    RPC_MAY_BE_EMPTY = 1u << 1
+};
 
 /* One method's handler. Unused members are NULL. Generated code fills it. */
 typedef struct rpc_handler {

@@ -78,6 +78,8 @@ static bool handler_fits(const rpc_handler *handler)
 
     if ((handler->flags & RPC_INLINE) && !is_unary)
         return false;
+    if ((handler->flags & RPC_MAY_BE_EMPTY) && !method->client_streaming)
+        return false;
     /* A method that is not implemented has an opened() that refuses, and no message(). */
     if (method->client_streaming)
         return handler->opened != NULL;

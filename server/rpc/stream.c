@@ -209,7 +209,7 @@ void rpc_read(rpc_call *call)
     if (stream->is_first_pending) {
         stream->is_first_pending = false;
         stream->is_reading = true;
-        stream->read = RPC_READ_MESSAGE;
+        stream->read = call->request != NULL ? RPC_READ_MESSAGE : RPC_READ_HALF_CLOSE;
         stream->message = call->request;
         lane_post(call->queue->lane, &stream->read_msg);
         return;

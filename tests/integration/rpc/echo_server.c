@@ -327,6 +327,7 @@ static const rpc_handler handlers[] = {
      .cancelled = any_cancelled,
      .ended = any_ended},
     {.method = &methods[11],
+     .flags = RPC_MAY_BE_EMPTY,
      .opened = chat_opened,
      .message = chat_message,
      .half_closed = rpc_finish,

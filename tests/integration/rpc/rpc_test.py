@@ -434,6 +434,11 @@ class Streams(Case):
         self.assertEqual(list(echoes), [])
         self.assertEqual(echoes.code(), grpc.StatusCode.OK)
 
+    def test_an_empty_stream_where_the_method_allows_it(self):
+        chat = self.server.method("stream_stream", "Chat")(iter([]), timeout=20)
+        self.assertEqual(list(chat), [])
+        self.assertEqual(chat.code(), grpc.StatusCode.OK)
+
     def test_bidi_ended_by_the_server(self):
         chat = self.server.method("stream_stream", "Chat")
         sent = queue.Queue()
