@@ -36,12 +36,18 @@ find_grpcurl() {
 
 # What tests get from outside the tree, as Bazel options.
 test_environment() {
-    local grpcurl shared
+    local grpcurl grpc_go shared
     grpcurl=$(find_grpcurl)
     if [ -n "$grpcurl" ]; then
         printf '%s\n' "--test_env=GRPCURL=$grpcurl"
     else
         note "skipped: tests by grpcurl (neither grpcurl nor go is here)"
+    fi
+    grpc_go=$(find_grpc_go)
+    if [ -n "$grpc_go" ]; then
+        printf '%s\n' "--test_env=GRPC_GO_INTEROP=$grpc_go"
+    else
+        note "skipped: interop cases with grpc-go (go is not here)"
     fi
     shared=$(cd "$ROOT/../shared" 2>/dev/null && pwd) || true
     if [ -n "$shared" ]; then
