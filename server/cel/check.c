@@ -161,8 +161,6 @@ static const cel_type *field_type(checker *c, const cel_ast *ast, const cel_type
     case TYPE_VAR:
         return &cel_type_dyn;
     case CEL_MAP:
-        if (!cel_type_unify(operand->params[0], SIMPLE(CEL_STRING)))
-            return mismatch(c, ast->pos, "a field cannot be selected from a", operand);
         return operand->params[1];
     default:
         return mismatch(c, ast->pos, "a field cannot be selected from a", operand);
@@ -410,7 +408,7 @@ static const char *op_signatures(cel_op op)
     case OP_MOD:
         return "ii:i uu:u";
     case OP_NEG:
-        return "i:i d:d";
+        return "i:i d:d D:D";
     case OP_EQ:
     case OP_NE:
         return "AA:b";

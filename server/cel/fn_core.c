@@ -85,6 +85,13 @@ FN(int_timestamp)
     return cel_of_int(args->as.integer);
 }
 
+/* Nanoseconds. */
+FN(int_duration)
+{
+    UNUSED_N;
+    return cel_of_int(args->as.integer);
+}
+
 FN(uint_int)
 {
     (void)n;
@@ -278,10 +285,11 @@ CEL_TABLE(
     cel_fn_core, {"dyn", false, false, "x", "x", same}, {"type", false, false, "x", "T", type_of},
     {"int", false, false, "i", "i", same}, {"int", false, false, "u", "i", int_uint},
     {"int", false, false, "d", "i", int_double}, {"int", false, false, "s", "i", int_string},
-    {"int", false, false, "t", "i", int_timestamp}, {"uint", false, false, "u", "u", same},
-    {"uint", false, false, "i", "u", uint_int}, {"uint", false, false, "d", "u", uint_double},
-    {"uint", false, false, "s", "u", uint_string}, {"double", false, false, "d", "d", same},
-    {"double", false, false, "i", "d", double_int}, {"double", false, false, "u", "d", double_uint},
+    {"int", false, false, "t", "i", int_timestamp}, {"int", false, false, "D", "i", int_duration},
+    {"uint", false, false, "u", "u", same}, {"uint", false, false, "i", "u", uint_int},
+    {"uint", false, false, "d", "u", uint_double}, {"uint", false, false, "s", "u", uint_string},
+    {"double", false, false, "d", "d", same}, {"double", false, false, "i", "d", double_int},
+    {"double", false, false, "u", "d", double_uint},
     {"double", false, false, "s", "d", double_string}, {"bool", false, false, "b", "b", same},
     {"bool", false, false, "s", "b", bool_string}, {"string", false, false, "s", "s", same},
     {"string", false, false, "b", "s", string_scalar},

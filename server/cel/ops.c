@@ -358,11 +358,12 @@ cel_value cel_op_neg(cel_call *call, const cel_value *args)
 {
     if (args->kind == CEL_DOUBLE)
         return cel_of_double(-args->as.real);
-    if (args->kind != CEL_INT)
+    if (args->kind != CEL_INT && args->kind != CEL_DURATION)
         return cel_fail(call, CEL_ERROR_OVERLOAD, "no such overload: -%s", cel_type_name(args));
     if (args->as.integer == INT64_MIN)
-        return overflow(call, "integer");
-    return cel_of_int(-args->as.integer);
+        return overflow(call, args->kind == CEL_INT ? "integer" : "duration");
+    return args->kind == CEL_INT ? cel_of_int(-args->as.integer)
+                                 : cel_of_duration(-args->as.integer);
 }
 
 /* ---- containers ---- */
@@ -408,6 +409,12 @@ static cel_value fail_key(cel_call *call, const cel_value *key)
     return cel_fail(call, CEL_ERROR_KEY, "no such key");
 }
 
+static bool is_key_kind(uint32_t kind)
+{
+    return kind == CEL_BOOL || kind == CEL_INT || kind == CEL_UINT || kind == CEL_DOUBLE ||
+           kind == CEL_STRING;
+}
+
 cel_value cel_op_index(cel_call *call, const cel_value *operand, const cel_value *key,
                        bool optional)
 {
@@ -417,7 +424,10 @@ cel_value cel_op_index(cel_call *call, const cel_value *operand, const cel_value
     if (operand->kind == CEL_MAP) {
         if (cel_map_find(operand->as.map, call->arena, key, &value))
             return optional ? cel_optional_of(call, value) : value;
-        return optional ? cel_optional_none() : fail_key(call, key);
+        /* Also an optional index is an error with what no map can have as a key. */
+        if (optional && is_key_kind(key->kind))
+            return cel_optional_none();
+        return fail_key(call, key);
     }
     if (operand->kind == CEL_LIST) {
         if (!index_of(key, &index))

@@ -9,8 +9,8 @@ bool cel_time_parse(const char *text, size_t len, cel_value *value);
 /* "1h45m30.5s", "-3ms"; false when it is none, or beyond 290 years. */
 bool cel_duration_parse(const char *text, size_t len, int64_t *nanos);
 
-/* Seconds east of UTC at a Unix time, in "Europe/Paris", "UTC", "+02:00" or "-08:00". False when
- * there is no such zone. Zones are read once from the system's tz database and kept. */
+/* Seconds east of UTC at a Unix time, in "Europe/Paris", "UTC" (or ""), "+02:00" or "-08:00". False
+ * when there is no such zone. Zones are read once from the system's tz database and kept. */
 bool cel_zone_offset(const char *zone, size_t len, int64_t seconds, int32_t *offset);
 
 /* A day in the Gregorian calendar. */

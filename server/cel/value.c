@@ -335,8 +335,8 @@ bool cel_is_zero(const cel_value *value)
         return value->as.list->len == 0;
     case CEL_MAP:
         return value->as.map->len == 0;
-    case CEL_OPTIONAL:
-        return value->as.optional == NULL;
+    case CEL_TIMESTAMP: /* as in cel-go, where time begins with year 1 */
+        return value->as.integer == INT64_C(-62135596800) && value->len == 0;
     default:
         return false;
     }

@@ -383,7 +383,8 @@ bool cel_zone_offset(const char *zone_name, size_t len, int64_t seconds, int32_t
     char name[ZONE_NAME_MAX];
     const zone *z;
 
-    if (fixed_offset(zone_name, len, offset))
+    *offset = 0;
+    if (len == 0 || fixed_offset(zone_name, len, offset))
         return true;
     if (!is_zone_name(zone_name, len))
         return false;
