@@ -8,6 +8,7 @@
  *   deadlock, serialization ────────> run again
  *   connection lost, not committed ─> run again
  *   a data error, several ops ──────> two halves, one after the other
+ *   no connection came, none is up ─> every op fails with it, the queued ones too
  *   anything else ──────────────────> every op fails with it
  *
  * Halves stay in the slot of their batch and run in order, so that a kind with one batch
@@ -185,6 +186,32 @@ static void batch_take_ops(store_batch *batch)
         batcher->tail = &batcher->first;
 }
 
+/* Adds everything that waits behind the batch to it: its other halves, then the queue. */
+static void batch_take_all(store_batch *batch)
+{
+    store_batcher *batcher = batch->batcher;
+    store_op **tail = &batch->ops;
+
+    while (*tail != NULL)
+        tail = &(*tail)->next;
+    while (batch->next_batch != NULL) {
+        store_batch *half = batch->next_batch;
+        batch->next_batch = half->next_batch;
+        batch->n_ops += half->n_ops;
+        *tail = half->ops;
+        while (*tail != NULL)
+            tail = &(*tail)->next;
+        batch_free(half);
+    }
+    *tail = batcher->first;
+    for (store_op *op = batcher->first; op != NULL; op = op->next) {
+        batch->n_ops++;
+        batcher->store->n_ops--;
+    }
+    batcher->first = NULL;
+    batcher->tail = &batcher->first;
+}
+
 bool store_batcher_add(store_batcher *batcher, store_op *op, wm_err *err)
 {
     store *store = batcher->store;
@@ -249,6 +276,9 @@ static void batch_ready(store_tx *tx, wm_code code)
     if (batch->ops == NULL)
         batch_take_ops(batch);
     if (code != WM_OK) {
+        /* What waits behind this batch would each wait as long, and as much in vain. */
+        if (code == WM_UNAVAILABLE && batch->batcher->store->n_up == 0)
+            batch_take_all(batch);
         store_batch_done(batch, code);
         return;
     }

@@ -224,4 +224,38 @@ TEST_F(Batch, RunsAgainAfterARestart)
     EXPECT_EQ(postgres->query_one("SELECT count(*) FROM item WHERE n = 1"), std::to_string(added));
 }
 
+TEST_F(Batch, QueueFailsTogetherWhilePostgresIsAway)
+{
+    const size_t n = 320; // 5 batches of 64, twice
+    postgres->stop();
+    int64_t start_us = wm_monotonic_us();
+    lane.run([&] {
+        for (size_t i = 0; i < n; i++)
+            add(make((int64_t)i, 1));
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(STORE_WAIT_MS / 2));
+    lane.run([&] {
+        for (size_t i = n; i < 2 * n; i++)
+            add(make((int64_t)i, 1));
+    });
+    wait_done(2 * n);
+    int64_t took_ms = (wm_monotonic_us() - start_us) / 1000;
+    postgres->start();
+    EXPECT_LT(took_ms, 2 * STORE_WAIT_MS);
+    for (auto &op : ops) {
+        EXPECT_EQ(op->op.code, WM_UNAVAILABLE);
+        EXPECT_STREQ(op->op.err.reason, "STORE_UNAVAILABLE");
+        EXPECT_GT(op->op.err.retry_after_ms, 0u);
+    }
+    // The batcher works again as soon as a connection is back.
+    EXPECT_TRUE(wait_for([&] {
+        bool up = false;
+        lane.run([&] { up = store_is_up(lane.the_store()); });
+        return up;
+    }));
+    lane.run([&] { add(make(1, 1)); });
+    wait_done(2 * n + 1);
+    EXPECT_EQ(ops.back()->op.code, WM_OK) << ops.back()->op.err.message;
+}
+
 } // namespace
