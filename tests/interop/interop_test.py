@@ -77,7 +77,9 @@ class Pair:
 
     def our_client(self, port, case, tls):
         files = ["--tls", self.cert, "--tls_name", TLS_NAME]
-        return [OUR_CLIENT, "--port", str(port), "--test_case", case] + (files if tls else [])
+        # An address: c-ares leaks ten bytes with each "localhost", which the leak checker counts.
+        return ([OUR_CLIENT, "--host", "127.0.0.1", "--port", str(port), "--test_case", case]
+                + (files if tls else []))
 
     def go_client(self, port, case, tls):
         files = ["-use_tls", "-use_test_ca", "-ca_file", self.cert,
