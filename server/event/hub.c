@@ -97,6 +97,7 @@ static event_hub *hub_make(lane **lanes, size_t n_lanes)
     }
     atomic_init(&hub->refs, 1);
     atomic_init(&hub->n_batches, 0);
+    atomic_init(&hub->batches_size, 0);
     atomic_init(&hub->wake_posted, false);
     hub->wake_msg.run = wake_run;
     uv_sem_init(&hub->started, 0);
@@ -165,6 +166,7 @@ static void batch_unref(event_batch *batch)
 
     if (atomic_fetch_sub_explicit(&batch->refs, 1, memory_order_acq_rel) > 1)
         return;
+    atomic_fetch_sub(&hub->batches_size, batch->size);
     free(batch);
     atomic_fetch_sub(&hub->n_batches, 1);
     hub_unref(hub);
@@ -190,9 +192,11 @@ static event_batch *batch_new(event_hub *hub, const event_record *records, size_
         payload += records[i].payload_size;
     size_t msgs_size = hub->n_lanes * sizeof(struct event_batch_msg);
     size_t records_size = n * sizeof(event_record);
-    event_batch *batch = malloc(sizeof(*batch) + msgs_size + records_size + payload);
+    size_t size = sizeof(event_batch) + msgs_size + records_size + payload;
+    event_batch *batch = malloc(size);
     if (batch == NULL)
         abort();
+    batch->size = size;
     batch->msgs = (struct event_batch_msg *)(batch + 1);
     batch->records = (event_record *)(void *)((char *)batch->msgs + msgs_size);
     char *bytes = (char *)batch->records + records_size;
@@ -213,6 +217,7 @@ void hub_deliver(event_hub *hub, const event_record *records, size_t n, event_cu
 
     hub_ref(hub);
     atomic_fetch_add(&hub->n_batches, 1);
+    atomic_fetch_add(&hub->batches_size, batch->size);
     batch->hub = hub;
     batch->end = end;
     atomic_init(&batch->refs, (unsigned)hub->n_lanes);

@@ -28,6 +28,7 @@ typedef struct hub_lane {
 struct event_batch {
     event_hub *hub;
     atomic_uint refs;
+    size_t size; /* of the allocation */
     size_t n;
     event_record *records;
     event_cursor end; /* the lane's cursor afterwards */
@@ -41,8 +42,9 @@ struct event_batch {
 struct event_hub {
     hub_lane *lanes;
     size_t n_lanes;
-    atomic_uint refs; /* the owner, queries in flight, handles, batches, replays */
-    atomic_uint n_batches;
+    atomic_uint refs;           /* the owner, queries in flight, handles, batches, replays */
+    atomic_uint n_batches;      /* not yet freed */
+    atomic_size_t batches_size; /* their bytes */
     atomic_bool wake_posted;
     lane_msg wake_msg;
 

@@ -20,7 +20,10 @@ enum {
     LOOK_MIN_MS = 4, /* between two looks; what arrives meanwhile travels together */
     LOOK_ROWS = 256,
     EVENT_CHECK_MS = 1000,
-    BATCHES_MAX = 32,    /* on their way to lanes */
+    BATCHES_MAX = 32, /* on their way to lanes: more stop the looks */
+    /* Bytes on their way to lanes: more stop the looks, and what Redis brings is left to a
+     * later look. The last one to go out may exceed it by its own size. */
+    BATCHES_SIZE_MAX = 32 * 1024 * 1024,
     START_TRIES_MAX = 10 /* of STORE_WAIT_MS each */
 };
 
@@ -75,6 +78,12 @@ static void look(event_hub *hub)
                       &args, false, look_done);
 }
 
+/* The lanes hold as many bytes as they may. */
+static bool lanes_are_full(event_hub *hub)
+{
+    return atomic_load(&hub->batches_size) >= BATCHES_SIZE_MAX;
+}
+
 static void look_on_timer(uv_timer_t *timer)
 {
     event_hub *hub = wm_container_of(timer, event_hub, poll_timer);
@@ -83,7 +92,7 @@ static void look_on_timer(uv_timer_t *timer)
         return;
     if (!hub->positioned)
         present_ask(hub);
-    else if (atomic_load(&hub->n_batches) >= BATCHES_MAX)
+    else if (atomic_load(&hub->n_batches) >= BATCHES_MAX || lanes_are_full(hub))
         uv_timer_start(&hub->poll_timer, look_on_timer, LOOK_MIN_MS, 0);
     else
         look(hub);
@@ -156,8 +165,9 @@ void tail_take_entry(event_hub *hub, event_cursor previous, const event_record *
 {
     if (!hub->positioned || event_cursor_compare(record->cursor, hub->position) <= 0)
         return;
-    if (event_cursor_compare(previous, hub->position) > 0)
-        tail_look(hub); /* something before it is missing; the query brings both */
+    /* Something before it is missing, or there is no room: a query brings it in time. */
+    if (event_cursor_compare(previous, hub->position) > 0 || lanes_are_full(hub))
+        tail_look(hub);
     else
         hub_deliver(hub, record, 1, record->cursor);
 }
