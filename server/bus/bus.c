@@ -34,8 +34,9 @@ enum {
     BACKOFF_MAX_MS = 5000,
     CONNECT_TIMEOUT_MS = 5000,
     TAIL_BLOCK_MS = 5000,
-    TAIL_SILENCE_MS = 12000, /* more than one empty answer missing: the connection is dead */
-    TAIL_COUNT = 256,        /* entries per answer */
+    TAIL_SILENCE_MS = 12000,   /* more than one empty answer missing: the connection is dead */
+    TAIL_COUNT = 256,          /* entries per answer */
+    COMMAND_SILENCE_MS = 5000, /* no answer to any outstanding command: the connection is dead */
     PENDING_SIZE_MAX = 32 * 1024 * 1024, /* bytes of commands whose answer is outstanding */
     COMMAND_SIZE = 256,                  /* what a command costs besides its arguments */
     STREAM_ID_SIZE = 48,
@@ -174,8 +175,13 @@ static void on_answer(redisAsyncContext *redis, void *reply, void *ctx)
     bus_link *link = redis->data;
 
     (void)reply;
-    if (link != NULL)
-        link->bus->pending_size -= (size_t)(uintptr_t)ctx;
+    if (link == NULL)
+        return;
+    link->bus->pending_size -= (size_t)(uintptr_t)ctx;
+    if (link->bus->pending_size == 0)
+        uv_timer_stop(&link->timer);
+    else
+        uv_timer_start(&link->timer, link_on_timer, COMMAND_SILENCE_MS, 0);
 }
 
 static void on_message(redisAsyncContext *redis, void *answer, void *ctx)
@@ -484,13 +490,18 @@ static bool commands_ready(bus *bus)
 
 static void command_send(bus *bus, int argc, const char **argv, const size_t *sizes)
 {
+    bus_link *link = &bus->links[LINK_COMMANDS];
     size_t total = COMMAND_SIZE;
 
     for (int i = 0; i < argc; i++)
         total += sizes[i];
-    if (redisAsyncCommandArgv(bus->links[LINK_COMMANDS].redis, on_answer, (void *)(uintptr_t)total,
-                              argc, argv, sizes) == REDIS_OK)
-        bus->pending_size += total;
+    if (redisAsyncCommandArgv(link->redis, on_answer, (void *)(uintptr_t)total, argc, argv,
+                              sizes) != REDIS_OK)
+        return;
+    /* A peer that died without a word is noticed by what it does not answer. */
+    if (bus->pending_size == 0)
+        uv_timer_start(&link->timer, link_on_timer, COMMAND_SILENCE_MS, 0);
+    bus->pending_size += total;
 }
 
 void bus_append(bus *bus, const char *stream, size_t len_max, const bus_field *fields, size_t n)

@@ -24,6 +24,15 @@ class TestRedis {
     void start();
     void stop();
     void kill9();
+    // A peer that is there and says nothing, until resume().
+    void pause()
+    {
+        process_.signal(SIGSTOP);
+    }
+    void resume()
+    {
+        process_.signal(SIGCONT);
+    }
 
   private:
     TempDir dir_;

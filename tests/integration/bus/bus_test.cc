@@ -138,6 +138,28 @@ TEST(Bus, ComesBackByItself)
     EXPECT_EQ(ear.count("entry lost"), 0);
 }
 
+TEST(Bus, SilenceIsNoticed)
+{
+    TestRedis redis;
+    Ear ear(redis);
+    ASSERT_TRUE(ear.up());
+    redis.pause();
+    ear.append("unanswered");
+    EXPECT_TRUE(ear.hears("down"));
+    int ups = ear.count("up");
+    redis.resume();
+    EXPECT_TRUE(wait_for([&] { return ear.count("up") > ups; }));
+}
+
+TEST(Bus, AnsweredCommandsLeaveNoTimer)
+{
+    TestRedis redis;
+    Ear ear(redis);
+    ASSERT_TRUE(ear.up());
+    ear.append("answered");
+    EXPECT_FALSE(wait_for([&] { return ear.count("down") > 0; }, 6000));
+}
+
 TEST(Bus, StartsWithoutRedis)
 {
     TestRedis redis;
