@@ -165,13 +165,30 @@ bool cel_map_find(const cel_map *map, wm_arena *arena, const cel_value *key, cel
     return entry != NULL;
 }
 
+/* The common case of all: a field of a small map. */
+static bool find_name_small(const cel_map *map, const char *name, size_t len, cel_value *value)
+{
+    for (uint32_t i = 0; i < map->len; i++) {
+        const cel_value *key = &map->entries[i].key;
+
+        if (key->len == len && key->kind == CEL_STRING && memcmp(key->as.text, name, len) == 0) {
+            *value = map->entries[i].value;
+            return true;
+        }
+    }
+    return false;
+}
+
 bool cel_map_find_name(const cel_map *map, wm_arena *arena, const char *name, size_t len,
                        cel_value *value)
 {
-    cel_value key = cel_of_string(name, len);
+    cel_value key;
 
     if (!map->entries && map->ops)
         return map->ops->find(map, arena, name, len, value);
+    if (!map->index)
+        return find_name_small(map, name, len, value);
+    key = cel_of_string(name, len);
     return cel_map_find(map, arena, &key, value);
 }
 
