@@ -276,6 +276,33 @@ TEST(Hub, ReplaysPastManyRecordsOfOtherTopics)
     EXPECT_EQ(again.payloads(), (std::vector<std::string>{"b", "c", "d"}));
 }
 
+TEST(Hub, ALaneThatStandsHoldsBackWhatIsLarge)
+{
+    // Two looks of 256 records; the first alone is more than may be on its way.
+    const size_t n = 400;
+    Server server;
+    Listener listener(server, 0, positions);
+    server.commit(EVENT_POSITIONS, 1, "first");
+    ASSERT_TRUE(listener.has("first"));
+    std::atomic<bool> go_on{false};
+    std::thread stands([&] {
+        server.lanes[1]->run([&] {
+            while (!go_on)
+                std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        });
+    });
+    postgres->query("INSERT INTO waymark.outbox (topic, namespace_id, payload) SELECT " +
+                    std::to_string(EVENT_POSITIONS) +
+                    ", 1, convert_to(repeat('x', 150000), 'UTF8') FROM generate_series(1, " +
+                    std::to_string(n) + ")");
+    EXPECT_TRUE(listener.has_n(1 + 256));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1000));
+    EXPECT_EQ(listener.payloads().size(), 1u + 256);
+    go_on = true;
+    stands.join();
+    EXPECT_TRUE(listener.has_n(1 + n));
+}
+
 TEST(Hub, RefusesACursorThatRetentionHasPassed)
 {
     Server server;
