@@ -3,6 +3,43 @@
  * spaces; delays travel as milliseconds, so that all times are PostgreSQL's. */
 #include "server/workflow/store.h"
 
+/* ---- finding tasks, timers and bindings ----
+ *
+ * These tables are often empty when autovacuum looks. PostgreSQL then counts one row until the
+ * next look, and reading a whole index costs it no more than one look-up: a join by key may do
+ * the former for as long as the plan is kept. Hence LATERAL (... OFFSET 0), which can only be
+ * one look-up for each key; and so that the look-up uses the primary key, for another index costs
+ * as little, it asks for a task's id by BETWEEN and in order, and leaves no other condition for an
+ * index (IS TRUE). There are two ways to write:
+ *
+ * - By ctid, where the transaction has locked the row or its instance before. A row that another
+ *   transaction moved since the statement began would be passed over in silence.
+ * - By an INSERT that always finds its row there, because it has just locked it, and goes over it
+ *   by the primary key; which works also where the row was moved while the lock was awaited. */
+#define TASK_IS_K                                                       \
+    "t.namespace_id = k.namespace_id AND t.instance_id = k.instance_id" \
+    " AND t.task_id BETWEEN k.task_id AND k.task_id"
+#define FOR_TASKS(guard)                                                     \
+    " LATERAL (SELECT * FROM waymark.workflow_task t WHERE " TASK_IS_K guard \
+    "  ORDER BY t.task_id OFFSET 0 FOR UPDATE) AS t"
+#define LOCKED_TASK FOR_TASKS("")
+#define LEASED_TASK FOR_TASKS(" AND t.lease = k.lease")
+/* What follows is the new available_at, attempt and lease, and where the locked `t` is from. */
+#define PUT_TASKS                                                                        \
+    "INSERT INTO waymark.workflow_task AS t (namespace_id, instance_id, task_id, queue," \
+    "  lease_ms, name, record, available_at, attempt, lease)"                            \
+    " SELECT t.namespace_id, t.instance_id, t.task_id, t.queue, t.lease_ms, t.name, t.record, "
+#define OVER_TASKS                                                           \
+    " ON CONFLICT (namespace_id, instance_id, task_id) DO UPDATE"            \
+    " SET available_at = excluded.available_at, attempt = excluded.attempt," \
+    "  lease = excluded.lease"
+#define TIMER_CTIDS(guard)                                                                        \
+    "ctid = ANY(ARRAY(SELECT t.ctid"                                                              \
+    " FROM unnest($1::int4[], $2::text[], $3::text[]) AS k(namespace_id, instance_id, timer_id)," \
+    " LATERAL (SELECT t.ctid FROM waymark.workflow_timer t"                                       \
+    "  WHERE t.namespace_id = k.namespace_id AND t.instance_id = k.instance_id"                   \
+    "   AND t.timer_id = k.timer_id" guard " OFFSET 0) AS t))"
+
 /* Starts. $1..$3 charts whose newest version must be $3; $4 namespaces $5 instances $6 charts
  * $7 versions $8 statuses $9 configurations $10 data $11 memories $12 entities $13 start keys
  * $14 must be the newest $15 inputs $16 task names $17 logs $18 request ids $19 revisions.
@@ -121,9 +158,9 @@ const store_stmt workflow_stmt_lock_bound = {
     "workflow_lock_bound",
     "SELECT " INSTANCE_COLUMNS " FROM waymark.workflow_instance i"
     " WHERE (i.namespace_id, i.instance_id) IN (SELECT b.namespace_id, b.instance_id"
-    "  FROM unnest($1::int4[], $2::text[]) AS e(namespace_id, entity_id)"
-    "  JOIN waymark.workflow_binding b ON b.namespace_id = e.namespace_id"
-    "   AND b.entity_id = e.entity_id)"
+    "  FROM unnest($1::int4[], $2::text[]) AS e(namespace_id, entity_id),"
+    "  LATERAL (SELECT * FROM waymark.workflow_binding b WHERE b.namespace_id = e.namespace_id"
+    "   AND b.entity_id = e.entity_id OFFSET 0) AS b)"
     " ORDER BY i.namespace_id, i.instance_id FOR UPDATE OF i",
 };
 
@@ -132,20 +169,16 @@ const store_stmt workflow_stmt_lock_tasks = {
     "workflow_lock_tasks",
     "SELECT t.namespace_id, t.instance_id, t.task_id, t.queue, t.name, t.attempt, t.lease,"
     "  t.lease_ms, t.available_at, t.record"
-    " FROM waymark.workflow_task t"
-    " WHERE (t.namespace_id, t.instance_id, t.task_id) IN"
-    "  (SELECT * FROM unnest($1::int4[], $2::text[], $3::uuid[]))"
-    " ORDER BY t.task_id FOR UPDATE OF t",
+    " FROM (SELECT DISTINCT k.* FROM unnest($1::int4[], $2::text[], $3::uuid[])"
+    "  AS k(namespace_id, instance_id, task_id) ORDER BY k.task_id) AS k," LOCKED_TASK
+    " ORDER BY k.task_id",
 };
 
 /* $1 namespaces $2 instances $3 timers. No row: applied by another, cancelled, or not due. */
 const store_stmt workflow_stmt_take_timers = {
     "workflow_take_timers",
-    "DELETE FROM waymark.workflow_timer t"
-    " USING unnest($1::int4[], $2::text[], $3::text[]) AS k(namespace_id, instance_id, timer_id)"
-    " WHERE t.namespace_id = k.namespace_id AND t.instance_id = k.instance_id"
-    "  AND t.timer_id = k.timer_id AND t.fire_at <= now()"
-    " RETURNING t.namespace_id, t.instance_id, t.timer_id, t.event, t.data::text",
+    "DELETE FROM waymark.workflow_timer t WHERE " TIMER_CTIDS(
+        " AND (t.fire_at <= now()) IS TRUE") " RETURNING t.namespace_id, t.instance_id, t.timer_id, t.event, t.data::text",
 };
 
 /* $1 namespaces $2 instances $3 request ids. No row: a new request. */
@@ -186,65 +219,70 @@ const store_stmt workflow_stmt_move = {
     " WHERE i.namespace_id = u.namespace_id AND i.instance_id = u.instance_id",
 };
 
-/* What an ended instance leaves behind goes. $1 namespaces $2 instances. */
+/* What an ended instance leaves behind goes. $1 namespaces $2 instances. Its tasks are locked by
+ * a statement before: workers claim and extend them without the instance's lock. */
+const store_stmt workflow_stmt_lock_ended = {
+    "workflow_lock_ended",
+    "SELECT FROM (SELECT t.* FROM unnest($1::int4[], $2::text[]) AS e(namespace_id, instance_id),"
+    "  LATERAL (SELECT t.namespace_id, t.instance_id, t.task_id FROM waymark.workflow_task t"
+    "   WHERE t.namespace_id = e.namespace_id AND t.instance_id = e.instance_id"
+    "   ORDER BY t.task_id OFFSET 0) AS t ORDER BY t.task_id) AS k," LOCKED_TASK,
+};
 const store_stmt workflow_stmt_end = {
     "workflow_end",
-    "WITH ended AS MATERIALIZED (SELECT * FROM unnest($1::int4[], $2::text[])"
-    "   AS e(namespace_id, instance_id)),"
-    " tasks AS (DELETE FROM waymark.workflow_task t USING ended e"
-    "  WHERE t.namespace_id = e.namespace_id AND t.instance_id = e.instance_id),"
-    " timers AS (DELETE FROM waymark.workflow_timer t USING ended e"
-    "  WHERE t.namespace_id = e.namespace_id AND t.instance_id = e.instance_id)"
+    "WITH tasks AS (DELETE FROM waymark.workflow_task WHERE ctid = ANY(ARRAY(SELECT t.ctid"
+    "  FROM unnest($1::int4[], $2::text[]) AS e(namespace_id, instance_id),"
+    "  LATERAL (SELECT t.ctid FROM waymark.workflow_task t"
+    "   WHERE t.namespace_id = e.namespace_id AND t.instance_id = e.instance_id"
+    "   ORDER BY t.task_id OFFSET 0) AS t))),"
+    " timers AS (DELETE FROM waymark.workflow_timer WHERE ctid = ANY(ARRAY(SELECT t.ctid"
+    "  FROM unnest($1::int4[], $2::text[]) AS e(namespace_id, instance_id),"
+    "  LATERAL (SELECT t.ctid FROM waymark.workflow_timer t"
+    "   WHERE t.namespace_id = e.namespace_id AND t.instance_id = e.instance_id"
+    "   OFFSET 0) AS t)))"
     " SELECT 1",
 };
 /* $1 namespaces $2 entities $3 instances. */
 const store_stmt workflow_stmt_unbind = {
     "workflow_unbind",
-    "DELETE FROM waymark.workflow_binding b"
-    " USING unnest($1::int4[], $2::text[], $3::text[]) AS e(namespace_id, entity_id, instance_id)"
-    " WHERE b.namespace_id = e.namespace_id AND b.entity_id = e.entity_id"
-    "  AND b.instance_id = e.instance_id",
+    "DELETE FROM waymark.workflow_binding WHERE ctid = ANY(ARRAY(SELECT b.ctid"
+    " FROM unnest($1::int4[], $2::text[], $3::text[]) AS e(namespace_id, entity_id, instance_id),"
+    " LATERAL (SELECT b.ctid FROM waymark.workflow_binding b"
+    "  WHERE b.namespace_id = e.namespace_id AND b.entity_id = e.entity_id"
+    "   AND b.instance_id = e.instance_id OFFSET 0) AS b))",
 };
 
 /* $1 namespaces $2 instances $3 tasks. */
 const store_stmt workflow_stmt_delete_tasks = {
     "workflow_delete_tasks",
-    "DELETE FROM waymark.workflow_task t"
-    " USING unnest($1::int4[], $2::text[], $3::uuid[]) AS k(namespace_id, instance_id, task_id)"
-    " WHERE t.namespace_id = k.namespace_id AND t.instance_id = k.instance_id"
-    "  AND t.task_id = k.task_id",
+    "DELETE FROM waymark.workflow_task WHERE ctid = ANY(ARRAY(SELECT t.ctid"
+    " FROM unnest($1::int4[], $2::text[], $3::uuid[]) AS k(namespace_id, instance_id, task_id),"
+    " LATERAL (SELECT t.ctid FROM waymark.workflow_task t WHERE " TASK_IS_K
+    "  ORDER BY t.task_id OFFSET 0) AS t))",
 };
 
 /* $1 namespaces $2 instances $3 tasks $4 delays, ms. */
 const store_stmt workflow_stmt_retry_tasks = {
     "workflow_retry_tasks",
-    "UPDATE waymark.workflow_task t SET lease = t.lease + 1,"
-    "  available_at = now() + k.delay_ms * interval '1 ms'"
-    " FROM unnest($1::int4[], $2::text[], $3::uuid[], $4::int8[])"
-    "  AS k(namespace_id, instance_id, task_id, delay_ms)"
-    " WHERE t.namespace_id = k.namespace_id AND t.instance_id = k.instance_id"
-    "  AND t.task_id = k.task_id",
+    PUT_TASKS "now() + k.delay_ms * interval '1 ms', t.attempt, t.lease + 1"
+              " FROM (SELECT DISTINCT ON (k.task_id, k.namespace_id, k.instance_id) k.*"
+              "  FROM unnest($1::int4[], $2::text[], $3::uuid[], $4::int8[])"
+              "  AS k(namespace_id, instance_id, task_id, delay_ms)) AS k," LOCKED_TASK OVER_TASKS,
 };
 
 /* $1 namespaces $2 instances $3 timers. */
 const store_stmt workflow_stmt_delete_timers = {
     "workflow_delete_timers",
-    "DELETE FROM waymark.workflow_timer t"
-    " USING unnest($1::int4[], $2::text[], $3::text[]) AS k(namespace_id, instance_id, timer_id)"
-    " WHERE t.namespace_id = k.namespace_id AND t.instance_id = k.instance_id"
-    "  AND t.timer_id = k.timer_id",
+    "DELETE FROM waymark.workflow_timer t WHERE " TIMER_CTIDS(""),
 };
 
 const store_stmt workflow_stmt_claim = {
     "workflow_claim",
     "WITH next AS MATERIALIZED ("
-    "  SELECT namespace_id, instance_id, task_id FROM waymark.workflow_task"
+    "  SELECT * FROM waymark.workflow_task"
     "  WHERE namespace_id = $1::int4 AND queue = $2::text AND available_at <= now()"
-    "  ORDER BY available_at LIMIT $3::int4 FOR UPDATE SKIP LOCKED)"
-    " UPDATE waymark.workflow_task t SET attempt = t.attempt + 1, lease = t.lease + 1,"
-    "  available_at = now() + t.lease_ms * interval '1 ms'"
-    " FROM next n WHERE t.namespace_id = n.namespace_id AND t.instance_id = n.instance_id"
-    "  AND t.task_id = n.task_id"
+    "  ORDER BY available_at LIMIT $3::int4 FOR UPDATE SKIP LOCKED) " PUT_TASKS
+    "now() + t.lease_ms * interval '1 ms', t.attempt + 1, t.lease + 1 FROM next t" OVER_TASKS
     " RETURNING t.namespace_id, t.instance_id, t.task_id, t.queue, t.name, t.attempt, t.lease,"
     "  t.lease_ms, t.available_at, t.record",
 };
@@ -253,26 +291,21 @@ const store_stmt workflow_stmt_claim = {
  * the task is over. */
 const store_stmt workflow_stmt_heartbeat = {
     "workflow_heartbeat",
-    "WITH mine AS MATERIALIZED ("
-    "  SELECT t.namespace_id, t.instance_id, t.task_id FROM waymark.workflow_task t"
-    "  WHERE (t.namespace_id, t.instance_id, t.task_id, t.lease) IN"
-    "   (SELECT * FROM unnest($1::int4[], $2::text[], $3::uuid[], $4::int8[]))"
-    "  ORDER BY t.task_id FOR UPDATE OF t)"
-    " UPDATE waymark.workflow_task t SET available_at = now() + t.lease_ms * interval '1 ms'"
-    " FROM mine m WHERE t.namespace_id = m.namespace_id AND t.instance_id = m.instance_id"
-    "  AND t.task_id = m.task_id"
-    " RETURNING t.task_id, t.lease, t.available_at",
+    PUT_TASKS
+    "now() + t.lease_ms * interval '1 ms', t.attempt, t.lease"
+    " FROM (SELECT DISTINCT k.* FROM unnest($1::int4[], $2::text[], $3::uuid[], $4::int8[])"
+    "  AS k(namespace_id, instance_id, task_id, lease) ORDER BY k.task_id) AS k," LEASED_TASK
+        OVER_TASKS " RETURNING t.task_id, t.lease, t.available_at",
 };
 
 /* The lease is over at once. $5: attempts that were never begun, 1 or 0. */
 const store_stmt workflow_stmt_release = {
     "workflow_release",
-    "UPDATE waymark.workflow_task t SET available_at = now(), lease = t.lease + 1,"
-    "  attempt = t.attempt - k.unbegun"
-    " FROM unnest($1::int4[], $2::text[], $3::uuid[], $4::int8[], $5::int4[])"
-    "  AS k(namespace_id, instance_id, task_id, lease, unbegun)"
-    " WHERE t.namespace_id = k.namespace_id AND t.instance_id = k.instance_id"
-    "  AND t.task_id = k.task_id AND t.lease = k.lease"
+    PUT_TASKS
+    "now(), t.attempt - k.unbegun, t.lease + 1"
+    " FROM (SELECT DISTINCT ON (k.task_id, k.namespace_id, k.instance_id, k.lease) k.*"
+    "  FROM unnest($1::int4[], $2::text[], $3::uuid[], $4::int8[], $5::int4[])"
+    "  AS k(namespace_id, instance_id, task_id, lease, unbegun)) AS k," LEASED_TASK OVER_TASKS
     " RETURNING t.namespace_id, t.queue",
 };
 

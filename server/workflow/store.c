@@ -547,8 +547,10 @@ static void add_ends(store_tx *tx, wm_arena *arena, workflow_move *const *moves,
         bound[n_bound].instance_id = moves[i]->entity_id;
         bound[n_bound++].timer_id = moves[i]->instance_id;
     }
-    if (n_ended > 0)
+    if (n_ended > 0) {
+        add_by_keys(tx, arena, &workflow_stmt_lock_ended, ended, n_ended);
         add_by_keys(tx, arena, &workflow_stmt_end, ended, n_ended);
+    }
     if (n_bound > 0)
         add_by_timer_keys(tx, arena, &workflow_stmt_unbind, bound, n_bound);
 }

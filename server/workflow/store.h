@@ -132,6 +132,7 @@ extern const store_stmt workflow_stmt_lock_tasks;
 extern const store_stmt workflow_stmt_take_timers;
 extern const store_stmt workflow_stmt_requests;
 extern const store_stmt workflow_stmt_move;
+extern const store_stmt workflow_stmt_lock_ended;
 extern const store_stmt workflow_stmt_end;
 extern const store_stmt workflow_stmt_unbind;
 extern const store_stmt workflow_stmt_delete_tasks;
