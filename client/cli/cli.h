@@ -54,6 +54,7 @@ extern const cli_command cli_worker_commands[];
 extern const cli_command cli_geo_commands[];
 extern const cli_command cli_import_commands[];
 extern const cli_command cli_fence_commands[];
+extern const cli_command cli_cel_commands[];
 extern const cli_command cli_demo_commands[];
 
 /* The client, made at the first call from the options and the environment. NULL after saying

@@ -9,9 +9,9 @@
 #include "client/cli/cli.h"
 
 static const cli_command *const tables[] = {
-    cli_health_commands,   cli_token_commands,  cli_auth_commands,
-    cli_workflow_commands, cli_worker_commands, cli_import_commands,
-    cli_geo_commands,      cli_fence_commands,  cli_demo_commands,
+    cli_health_commands, cli_token_commands,  cli_auth_commands, cli_workflow_commands,
+    cli_worker_commands, cli_import_commands, cli_geo_commands,  cli_fence_commands,
+    cli_cel_commands,    cli_demo_commands,
 };
 
 static void print_help(void)

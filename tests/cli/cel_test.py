@@ -1,0 +1,59 @@
+"""`waymark cel`: expressions without a server."""
+
+import os
+import tempfile
+import unittest
+
+import support
+
+
+class Cel(unittest.TestCase):
+    def order(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        path = os.path.join(directory.name, "order.json")
+        with open(path, "w", encoding="utf-8") as out:
+            out.write('{"order": {"total": 150, "tags": ["vip"]}, "n": 3}')
+        return path
+
+    def test_evaluates_over_a_file(self):
+        expression = 'order.total > 100 && "vip" in order.tags'
+        done = support.run("cel", "eval", expression, "--vars", self.order())
+        self.assertEqual((done.returncode, done.stdout), (0, "true\n"), done.stderr)
+        done = support.run("cel", "eval", "[n, order]", "--vars", self.order(), "--json")
+        self.assertEqual(done.stdout, '[3,{"total":150,"tags":["vip"]}]\n')
+
+    def test_shows_all_mistakes_with_carets(self):
+        done = support.run("cel", "check", 'size(name) > "3" && nobody', "--var", "name:string")
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual(done.stderr, "\n".join([
+            "1:12: '>' does not take int and string",
+            '    size(name) > "3" && nobody',
+            "               ^",
+            "1:21: undeclared variable 'nobody'",
+            '    size(name) > "3" && nobody',
+            "                        ^",
+            "",
+        ]))
+
+    def test_tells_the_type_and_the_canonical_text(self):
+        done = support.run("cel", "check", "[a,1].map( x,x+1 )", "--var", "a:int")
+        self.assertEqual((done.returncode, done.stdout), (0, "list(int)\n[a, 1].map(x, x + 1)\n"))
+        done = support.run("cel", "check", "a + 1", "--var", "a:int", "--type", "bool")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("wanted is a bool", done.stderr)
+
+    def test_an_error_of_the_expression_is_no_crash(self):
+        done = support.run("cel", "eval", "1 / 0")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(done.stderr, "waymark: at byte 3: division by zero\n")
+
+    def test_refuses_bad_options(self):
+        for arguments in (["1", "--var", "a"], ["1", "--var", "a:integer"], ["1", "--vars", "/nowhere"], []):
+            done = support.run("cel", "eval", *arguments)
+            self.assertEqual(done.returncode, 2, arguments)
+            self.assertNotEqual(done.stderr, "")
+
+
+if __name__ == "__main__":
+    unittest.main()
