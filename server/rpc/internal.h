@@ -45,6 +45,7 @@ enum {
     RPC_TRIM_FIRST_MS = 2000, /* soon, */
     RPC_TRIM_LAST_MS = 20000, /* and once more, since the core frees in its own time */
     RPC_LINGER_MS = 100,      /* between the last reply of a drain and the end of its connection */
+    RPC_CLOSE_MS = 10,        /* in which the connections' own threads close them */
     RPC_STOP_WAIT_MS = 30000, /* how long drain waits for handlers that were cancelled */
     RPC_REPLY_METADATA_MAX = 8
 };

@@ -452,6 +452,11 @@ void rpc_server_drain(rpc_server *server, uint64_t grace_ms)
      * CANCELLED, which tells a client nothing; so it is shut down last, and at once. */
     if (server_wait(server, grace_ms, false) && grace_ms > 0)
         usleep(RPC_LINGER_MS * 1000); /* the last replies are read before their sockets close */
+    /* Connections close before the core knows that it stops: what is in flight on them then ends
+     * as UNAVAILABLE at the client. */
+    grpc_server_cancel_all_calls(server->core);
+    if (grace_ms > 0)
+        usleep(RPC_CLOSE_MS * 1000);
     server->core_stopped.run = core_stopped;
     atomic_store_explicit(&server->core_stopped.handed, 1, memory_order_release);
     grpc_server_shutdown_and_notify(server->core, server->queues[0].core, &server->core_stopped);
