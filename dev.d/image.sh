@@ -3,7 +3,7 @@
 
 IMAGE_BASE=docker.io/library/debian:12-slim
 IMAGE_OWN_BASE=localhost/waymark-debian12 # made by debootstrap where no registry answers
-IMAGE_MIRROR=${WAYMARK_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+IMAGE_MIRROR=${WAYMARK_DEBIAN_MIRROR:-} # empty: debootstrap's own choice
 
 cmd_image() {
     local tag=waymark:dev
@@ -64,7 +64,7 @@ image_base() {
     else
         step "No image registry answers; making a base image by debootstrap"
         root=$(mktemp -d /var/tmp/waymark-base.XXXXXX)
-        debootstrap --variant=minbase bookworm "$root" "$IMAGE_MIRROR" >&2
+        debootstrap --variant=minbase bookworm "$root" ${IMAGE_MIRROR:+"$IMAGE_MIRROR"} >&2
         rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
         image_from_root "$root" >&2
         rm -rf "$root"
