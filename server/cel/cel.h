@@ -324,7 +324,7 @@ wm_arena *cel_call_arena(cel_call *call);
 void *cel_call_data(cel_call *call);
 cel_value cel_call_fail(cel_call *call, cel_error_code code, const char *fmt, ...) WM_PRINTF(3, 4);
 
-/* Heterogeneous equality, as `==` has it. */
+/* Heterogeneous equality, as `==` has it; false beyond CEL_COST_MAX comparisons. */
 bool cel_equal(wm_arena *arena, const cel_value *a, const cel_value *b);
 
 #ifdef __cplusplus

@@ -12,9 +12,11 @@ typedef struct compiler {
     cel_program *program;
     const cel_source *source;
     bool unchecked, failed;
+    uint64_t fold_left; /* work units, for the whole expression */
+    int patterns;
 } compiler;
 
-enum { FOLD_COST_MAX = 2000 };
+enum { FOLD_COST_MAX = 2000, FOLD_COST_ALL = 20000, PATTERNS_MAX = 64 };
 
 static bool all_const(const cel_code *code)
 {
@@ -37,9 +39,10 @@ static void fold(compiler *c, cel_code *code)
     cel_call call = {.arena = &c->program->arena, .limit = FOLD_COST_MAX};
     cel_value value;
 
-    if (!all_const(code) || !is_pure(code))
+    if (!all_const(code) || !is_pure(code) || c->fold_left == 0)
         return;
     value = cel_run(&call, code);
+    c->fold_left -= call.cost < c->fold_left ? call.cost : c->fold_left;
     if (value.kind == CEL_ERROR)
         return;
     code->run = cel_run_const;
@@ -59,6 +62,12 @@ static void compile_pattern(compiler *c, cel_code *code, uint32_t i)
     pattern = &code->args[i]->value;
     if (pattern->kind != CEL_STRING)
         return;
+    if (++c->patterns > PATTERNS_MAX) {
+        cel_issue_add(c->source, code->args[i]->pos, "the expression has more than %d patterns",
+                      PATTERNS_MAX);
+        c->failed = true;
+        return;
+    }
     regex = cel_regex_new(pattern->as.text, pattern->len, why, sizeof why);
     if (!regex) {
         if (!c->unchecked) {
@@ -173,7 +182,8 @@ static const cel_code *make(compiler *c, const cel_ast *ast)
 const cel_code *cel_code_make(cel_program *program, const cel_source *source, const cel_ast *ast,
                               bool unchecked)
 {
-    compiler c = {.program = program, .source = source, .unchecked = unchecked};
+    compiler c = {
+        .program = program, .source = source, .unchecked = unchecked, .fold_left = FOLD_COST_ALL};
     const cel_code *code = make(&c, ast);
 
     if (!code)

@@ -254,25 +254,24 @@ static cel_value run_cond(cel_call *call, const cel_code *code)
     PAY(call);                                \
     (call)->pos = (code)->pos
 
-static bool operands_equal(cel_call *call, const cel_value *args)
+static cel_value run_equality(cel_call *call, const cel_code *code, bool wanted)
 {
-    if (args[0].kind == CEL_INT && args[1].kind == CEL_INT)
-        return args[0].as.integer == args[1].as.integer;
-    if (args[0].kind == CEL_LIST || args[0].kind == CEL_MAP)
-        call->cost += args[0].kind == CEL_LIST ? args[0].as.list->len : args[0].as.map->len;
-    return cel_equal_deep(&args[0], &args[1], call->arena, 0);
+    OPERANDS(call, code, args);
+    bool equal = args[0].kind == CEL_INT && args[1].kind == CEL_INT
+                     ? args[0].as.integer == args[1].as.integer
+                     : cel_equal_deep(&args[0], &args[1], call, 0);
+
+    return call->cost > call->limit ? cel_fail_cost(call) : cel_of_bool(equal == wanted);
 }
 
 static cel_value run_eq(cel_call *call, const cel_code *code)
 {
-    OPERANDS(call, code, args);
-    return cel_of_bool(operands_equal(call, args));
+    return run_equality(call, code, true);
 }
 
 static cel_value run_ne(cel_call *call, const cel_code *code)
 {
-    OPERANDS(call, code, args);
-    return cel_of_bool(!operands_equal(call, args));
+    return run_equality(call, code, false);
 }
 
 static cel_value fail_order(cel_call *call, const cel_value *args)

@@ -160,7 +160,7 @@ FN(last)
 static bool holds(cel_call *call, const cel_value *items, size_t n, const cel_value *item)
 {
     for (size_t i = 0; i < n && cel_spend(call, 1); i++)
-        if (cel_equal_deep(&items[i], item, call->arena, 0))
+        if (cel_equal_deep(&items[i], item, call, 0))
             return true;
     return false;
 }

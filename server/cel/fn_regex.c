@@ -7,7 +7,7 @@
 
 #define FN(name) static cel_value name(cel_call *call, const cel_value *args, size_t n)
 
-enum { PATTERN_MAX = 4096, PATTERN_COST = 50 };
+enum { PATTERN_MAX = 4096, PATTERN_COST = 5000 };
 
 /* The pattern args[1]; `made` must be freed by the caller. NULL with the error. */
 static const cel_regex *pattern_open(cel_call *call, const cel_value *args, cel_regex **made,

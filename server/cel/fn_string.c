@@ -70,8 +70,9 @@ FN(last_index_of)
         return cel_of_int(-1);
     if (from > (int64_t)(args[0].len - len))
         from = (int64_t)(args[0].len - len);
-    for (int64_t at = from; at >= 0; at--)
-        if (memcmp(text + at, args[1].as.text, len) == 0 && cel_spend(call, 1))
+    /* A comparison may take as long as the text is. */
+    for (int64_t at = from; at >= 0 && cel_spend(call, 1 + len / 64); at--)
+        if (memcmp(text + at, args[1].as.text, len) == 0)
             return cel_of_int((int64_t)cel_utf8_count(text, (size_t)at));
     return cel_of_int(-1);
 }

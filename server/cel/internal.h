@@ -125,7 +125,8 @@ static inline void *cel_alloc(cel_call *call, size_t size)
 
 /* ---- ops.c ---- */
 
-bool cel_equal_deep(const cel_value *a, const cel_value *b, wm_arena *arena, int depth);
+/* False as well when the limit is reached: look at the cost behind it. */
+bool cel_equal_deep(const cel_value *a, const cel_value *b, cel_call *call, int depth);
 /* -1, 0, 1; 2 when they have no order (NaN), 3 when their kinds cannot be compared. */
 int cel_compare(const cel_value *a, const cel_value *b);
 cel_value cel_op_add(cel_call *call, const cel_value *args);

@@ -78,27 +78,27 @@ int cel_compare(const cel_value *a, const cel_value *b)
     }
 }
 
-static bool equal_lists(const cel_list *a, const cel_list *b, wm_arena *arena, int depth)
+static bool equal_lists(const cel_list *a, const cel_list *b, cel_call *call, int depth)
 {
     if (a->len != b->len)
         return false;
     for (uint32_t i = 0; i < a->len; i++)
-        if (!cel_equal_deep(&a->items[i], &b->items[i], arena, depth + 1))
+        if (!cel_equal_deep(&a->items[i], &b->items[i], call, depth + 1))
             return false;
     return true;
 }
 
-static bool equal_maps(const cel_map *a, const cel_map *b, wm_arena *arena, int depth)
+static bool equal_maps(const cel_map *a, const cel_map *b, cel_call *call, int depth)
 {
     const cel_entry *entries;
     cel_value other;
 
     if (a->len != b->len)
         return false;
-    entries = cel_map_entries(a, arena);
+    entries = cel_map_entries(a, call->arena);
     for (uint32_t i = 0; entries && i < a->len; i++)
-        if (!cel_map_find(b, arena, &entries[i].key, &other) ||
-            !cel_equal_deep(&entries[i].value, &other, arena, depth + 1))
+        if (!cel_map_find(b, call->arena, &entries[i].key, &other) ||
+            !cel_equal_deep(&entries[i].value, &other, call, depth + 1))
             return false;
     return entries || a->len == 0;
 }
@@ -109,9 +109,11 @@ static bool equal_nets(const cel_net *a, const cel_net *b)
            memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
 }
 
-bool cel_equal_deep(const cel_value *a, const cel_value *b, wm_arena *arena, int depth)
+/* Every pair of values costs: lists that hold the same list many times are small to make and
+ * endless to compare. */
+bool cel_equal_deep(const cel_value *a, const cel_value *b, cel_call *call, int depth)
 {
-    if (depth > CEL_DEPTH_MAX)
+    if (depth > CEL_DEPTH_MAX || !cel_spend(call, 1))
         return false;
     if (a->kind != b->kind)
         return cel_compare(a, b) == 0;
@@ -119,15 +121,15 @@ bool cel_equal_deep(const cel_value *a, const cel_value *b, wm_arena *arena, int
     case CEL_NULL:
         return true;
     case CEL_LIST:
-        return equal_lists(a->as.list, b->as.list, arena, depth);
+        return equal_lists(a->as.list, b->as.list, call, depth);
     case CEL_MAP:
-        return equal_maps(a->as.map, b->as.map, arena, depth);
+        return equal_maps(a->as.map, b->as.map, call, depth);
     case CEL_TYPE:
         return strcmp(a->as.text, b->as.text) == 0;
     case CEL_OPTIONAL:
         if (!a->as.optional || !b->as.optional)
             return a->as.optional == b->as.optional;
-        return cel_equal_deep(a->as.optional, b->as.optional, arena, depth + 1);
+        return cel_equal_deep(a->as.optional, b->as.optional, call, depth + 1);
     case CEL_IP:
     case CEL_CIDR:
         return equal_nets(a->as.net, b->as.net);
@@ -141,7 +143,9 @@ bool cel_equal_deep(const cel_value *a, const cel_value *b, wm_arena *arena, int
 
 bool cel_equal(wm_arena *arena, const cel_value *a, const cel_value *b)
 {
-    return cel_equal_deep(a, b, arena, 0);
+    cel_call call = {.arena = arena, .limit = CEL_COST_MAX};
+
+    return cel_equal_deep(a, b, &call, 0);
 }
 
 /* ---- arithmetic ---- */
@@ -378,9 +382,10 @@ cel_value cel_op_in(cel_call *call, const cel_value *args)
     if (in->kind != CEL_LIST)
         return fail_operator(call, "in", args);
     for (uint32_t i = 0; i < in->as.list->len; i++) {
-        call->cost++;
-        if (cel_equal_deep(&args[0], &in->as.list->items[i], call->arena, 0))
+        if (cel_equal_deep(&args[0], &in->as.list->items[i], call, 0))
             return cel_of_bool(true);
+        if (call->cost > call->limit)
+            return cel_fail_cost(call);
     }
     return cel_of_bool(false);
 }

@@ -18,7 +18,7 @@ cel_regex *cel_regex_new(const char *pattern, size_t len, char *why, size_t why_
     RE2::Options options;
 
     options.set_log_errors(false);
-    options.set_max_mem(1 << 20);
+    options.set_max_mem(1 << 18);
     cel_regex *regex = new (std::nothrow) cel_regex(re2::StringPiece(pattern, len), options);
     if (regex && regex->re.ok())
         return regex;

@@ -41,6 +41,9 @@ TEST(CelEval, StopsAtTheCostLimit)
         "[1,2,3,4,5,6,7,8,9].map(d, [1,2,3,4,5,6,7,8,9].map(e, [1,2,3,4,5,6,7,8,9].map(f, "
         "[1,2,3,4,5,6,7,8,9].map(g, [1,2,3,4,5,6,7,8,9]))))))).size() > 0 || true",
         "lists.range(100000).distinct().size() > 0",
+        "lists.range(10000).all(i, !string(i).matches('x{1000}' + string(i)))",
+        "cel.bind(t, lists.range(3000).map(i, 'aaaaaaaaaa').join(), "
+        "t.lastIndexOf('b' + t.substring(0, 15000)) == 0)",
     };
 
     for (const char *text : loops) {
@@ -50,6 +53,24 @@ TEST(CelEval, StopsAtTheCostLimit)
         EXPECT_EQ(cel.run(text), "error: the cost limit is reached") << text;
         EXPECT_LT(cel.spent, UINT64_C(2000000000)) << text;
     }
+}
+
+// Small to make, endless to compare.
+TEST(CelEval, ListsThatShareEndToo)
+{
+    std::string text = "cel.bind(a, [1], ", close;
+    Cel cel;
+
+    for (int i = 0; i < 60; i++) {
+        text += "cel.bind(a, [a, a], ";
+        close += ")";
+    }
+    EXPECT_EQ(cel.run(text + "a == a)" + close), "error: the cost limit is reached");
+    EXPECT_EQ(cel.run(text + "a in [a] || true)" + close), "error: the cost limit is reached");
+    EXPECT_EQ(cel.run(text + "[a, a].distinct().size() == 1)" + close),
+              "error: the cost limit is reached");
+    EXPECT_EQ(cel.run(text + "size('%s'.format([a])) > 0)" + close),
+              "error: the cost limit is reached");
 }
 
 TEST(CelEval, StopsWhenTheArenaIsFull)
