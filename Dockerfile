@@ -4,7 +4,7 @@
 #     docker run -p 7654:7654 -e WAYMARKD_POSTGRES=... -e WAYMARKD_ISSUER=... waymark
 #
 # waymarkd reads its options from the environment too: WAYMARKD_POSTGRES for --postgres.
-ARG BASE=docker.io/library/debian:12-slim
+ARG BASE=debian:12-slim
 
 FROM ${BASE} AS build
 WORKDIR /src

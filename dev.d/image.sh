@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # dev.d/image.sh - the container image: by Docker where its daemon runs, else by buildah.
 
-IMAGE_BASE=docker.io/library/debian:12-slim
+IMAGE_BASE=debian:12-slim
 IMAGE_OWN_BASE=localhost/waymark-debian12 # made by debootstrap where no registry answers
 IMAGE_MIRROR=${WAYMARK_DEBIAN_MIRROR:-} # empty: debootstrap's own choice
 
