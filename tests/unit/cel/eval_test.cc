@@ -37,13 +37,13 @@ TEST(CelEval, StopsAtTheCostLimit)
     const char *loops[] = {
         "lists.range(1000).all(a, lists.range(1000).all(b, lists.range(1000).all(c, true)))",
         "lists.range(1000000000).size() > 0",
-        "[1,2,3,4,5,6,7,8,9].map(a, [1,2,3,4,5,6,7,8,9].map(b, [1,2,3,4,5,6,7,8,9].map(c, "
-        "[1,2,3,4,5,6,7,8,9].map(d, [1,2,3,4,5,6,7,8,9].map(e, [1,2,3,4,5,6,7,8,9].map(f, "
-        "[1,2,3,4,5,6,7,8,9].map(g, [1,2,3,4,5,6,7,8,9]))))))).size() > 0 || true",
+        ("[1,2,3,4,5,6,7,8,9].map(a, [1,2,3,4,5,6,7,8,9].map(b, [1,2,3,4,5,6,7,8,9].map(c, "
+         "[1,2,3,4,5,6,7,8,9].map(d, [1,2,3,4,5,6,7,8,9].map(e, [1,2,3,4,5,6,7,8,9].map(f, "
+         "[1,2,3,4,5,6,7,8,9].map(g, [1,2,3,4,5,6,7,8,9]))))))).size() > 0 || true"),
         "lists.range(100000).distinct().size() > 0",
         "lists.range(10000).all(i, !string(i).matches('x{1000}' + string(i)))",
-        "cel.bind(t, lists.range(3000).map(i, 'aaaaaaaaaa').join(), "
-        "t.lastIndexOf('b' + t.substring(0, 15000)) == 0)",
+        ("cel.bind(t, lists.range(3000).map(i, 'aaaaaaaaaa').join(), "
+         "t.lastIndexOf('b' + t.substring(0, 15000)) == 0)"),
     };
 
     for (const char *text : loops) {
