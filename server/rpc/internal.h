@@ -34,7 +34,7 @@ void rpc_status_pack(const wm_err *err, const wm_err *violations, size_t n_viola
 
 enum {
     /* Debian builds the core with assertions, and each completion then searches the list of all
-     * tags that are out: 64 slots for every method cost 8 % of the CPU of an empty call. */
+     * tags that are out: more slots cost every call (docs/performance.md). */
     RPC_SLOTS_DEFAULT = 16,
     RPC_CALLS_MAX_DEFAULT = 10000,
     RPC_MEMORY_MAX_DEFAULT = 64 * 1024 * 1024,
