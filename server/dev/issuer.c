@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "server/dev/issuer_form.h"
 #include "server/dev/issuer_key.h"
 
 enum {
@@ -81,7 +82,10 @@ static enum MHD_Result answer_discovery(const dev_issuer *issuer, struct MHD_Con
         &text,
         "{\"issuer\":\"%s\",\"jwks_uri\":\"%s/jwks\",\"token_endpoint\":\"%s/token\","
         "\"response_types_supported\":[\"token\"],\"subject_types_supported\":[\"public\"],"
-        "\"id_token_signing_alg_values_supported\":[\"ES256\"],\"waymark_development\":true}\n",
+        "\"id_token_signing_alg_values_supported\":[\"ES256\"],"
+        "\"grant_types_supported\":[\"client_credentials\"],"
+        "\"token_endpoint_auth_methods_supported\":[\"client_secret_basic\"],"
+        "\"waymark_development\":true}\n",
         issuer->url, issuer->url, issuer->url);
     return answer(connection, MHD_HTTP_OK, &text);
 }
@@ -138,7 +142,7 @@ wm_code dev_issuer_token(dev_issuer *issuer, const dev_token_request *request, w
 /* What POST /token asks for. Texts live in the arena. */
 typedef struct token_order {
     dev_token_request token;
-    const char *role;
+    const char *roles; /* separated by spaces; NULL: none */
     const char *namespace_name;
 } token_order;
 
@@ -181,7 +185,7 @@ static wm_code read_member(wm_arena *arena, const wm_json *member, token_order *
     if (strcmp(name, "aud") == 0)
         return read_text(member, &order->token.audience, err);
     if (strcmp(name, "role") == 0)
-        return read_text(member, &order->role, err);
+        return read_text(member, &order->roles, err);
     if (strcmp(name, "namespace") == 0)
         return read_text(member, &order->namespace_name, err);
     if (strcmp(name, "groups") == 0)
@@ -212,33 +216,50 @@ static wm_code read_order(wm_arena *arena, const wm_buf *body, token_order *orde
     return code;
 }
 
-static bool role_of(const char *name, auth_role *role)
+static unsigned role_of(const char *name, size_t len)
 {
     static const char *const NAMES[] = {"viewer", "operator", "worker", "admin"};
 
     for (size_t i = 0; i < WM_ARRAY_LEN(NAMES); i++) {
-        if (strcmp(name, NAMES[i]) == 0) {
-            *role = (auth_role)(1u << i);
-            return true;
-        }
+        if (strlen(NAMES[i]) == len && memcmp(name, NAMES[i], len) == 0)
+            return 1u << i;
     }
-    return false;
+    return 0;
 }
 
-static wm_code grant_role(dev_issuer *issuer, wm_arena *arena, const token_order *order,
-                          wm_err *err)
+/* All are known before the first is granted. */
+static wm_code read_roles(const char *text, unsigned *roles, wm_err *err)
 {
-    auth_role role;
-    wm_code code;
+    *roles = 0;
+    for (const char *at = text; *at;) {
+        size_t len = strcspn(at, " ");
+        unsigned role = role_of(at, len);
 
-    if (!role_of(order->role, &role))
-        return bad_member(err, "role", "is not viewer, operator, worker or admin");
+        if (len > 0 && role == 0)
+            return bad_member(err, "role", "is not viewer, operator, worker or admin");
+        *roles |= role;
+        at += len + (at[len] == ' ');
+    }
+    return WM_OK;
+}
+
+static wm_code grant_roles(dev_issuer *issuer, wm_arena *arena, const token_order *order,
+                           wm_err *err)
+{
     const char *principal = wm_arena_printf(arena, "%s#%s", issuer->url, order->token.subject);
+    unsigned roles;
+    wm_code code = read_roles(order->roles, &roles, err);
+
+    if (code != WM_OK)
+        return code;
     pthread_mutex_lock(&issuer->grant_lock);
-    if (issuer->grant)
-        code = issuer->grant(issuer->grant_ctx, order->namespace_name, principal, role, err);
-    else
+    if (!issuer->grant)
         code = wm_fail(err, WM_UNAVAILABLE, "SHUTTING_DOWN", "the server is not serving now");
+    for (unsigned role = AUTH_VIEWER; role <= AUTH_ADMIN && code == WM_OK; role <<= 1) {
+        if (roles & role)
+            code = issuer->grant(issuer->grant_ctx, order->namespace_name, principal,
+                                 (auth_role)role, err);
+    }
     pthread_mutex_unlock(&issuer->grant_lock);
     return code;
 }
@@ -253,38 +274,90 @@ static enum MHD_Result answer_failure(struct MHD_Connection *connection, const w
     return answer_error(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "server_error", err->message);
 }
 
-static enum MHD_Result answer_token(dev_issuer *issuer, struct MHD_Connection *connection,
-                                    const wm_buf *body)
+/* Signs what was ordered, after the grant of its roles. */
+static enum MHD_Result answer_order(dev_issuer *issuer, struct MHD_Connection *connection,
+                                    wm_arena *arena, const token_order *order)
 {
-    wm_arena arena;
+    wm_code code = WM_OK;
     wm_err err = {0};
-    token_order order;
     wm_buf token, text;
 
-    wm_arena_init(&arena, 0);
     wm_buf_init(&token, TEXT_MAX);
-    wm_code code = read_order(&arena, body, &order, &err);
-    if (code == WM_OK && order.role)
-        code = grant_role(issuer, &arena, &order, &err);
+    if (order->roles)
+        code = grant_roles(issuer, arena, order, &err);
     if (code == WM_OK)
-        code = dev_issuer_token(issuer, &order.token, &token, &err);
+        code = dev_issuer_token(issuer, &order->token, &token, &err);
 
     enum MHD_Result result;
     if (code == WM_OK) {
         wm_buf_init(&text, TEXT_MAX);
         wm_buf_printf(&text,
                       "{\"access_token\":\"%s\",\"token_type\":\"Bearer\",\"expires_in\":%lld",
-                      token.data, (long long)order.token.expires_in_s);
+                      token.data, (long long)order->token.expires_in_s);
         add_member(&text, "principal",
-                   wm_arena_printf(&arena, "%s#%s", issuer->url, order.token.subject));
+                   wm_arena_printf(arena, "%s#%s", issuer->url, order->token.subject));
         wm_buf_text(&text, "}\n");
         result = answer(connection, MHD_HTTP_OK, &text);
     } else {
         result = answer_failure(connection, &err);
     }
     wm_buf_free(&token);
-    wm_arena_free(&arena);
     return result;
+}
+
+static enum MHD_Result answer_json_order(dev_issuer *issuer, struct MHD_Connection *connection,
+                                         wm_arena *arena, const wm_buf *body)
+{
+    token_order order;
+    wm_err err = {0};
+
+    if (read_order(arena, body, &order, &err) != WM_OK)
+        return answer_failure(connection, &err);
+    return answer_order(issuer, connection, arena, &order);
+}
+
+/* ---- client_credentials ---- */
+
+/* The client's id out of HTTP Basic; NULL: there is none that could be a subject. The secret may
+ * be anything: this issuer gives any token to anybody. But credentials must be there, since a page
+ * of another site can post a form, and cannot send this header with it. */
+static const char *client_id(struct MHD_Connection *connection, wm_arena *arena)
+{
+    char *password = NULL;
+    char *name = MHD_basic_auth_get_username_password(connection, &password);
+    const char *id = NULL;
+    wm_err err = {0};
+
+    if (name && issuer_form_decode(arena, name, strlen(name), &id, &err) != WM_OK)
+        id = NULL;
+    if (id && (*id == '\0' || strlen(id) > SUBJECT_MAX))
+        id = NULL;
+    MHD_free(name);
+    MHD_free(password);
+    return id;
+}
+
+/* RFC 6749, 4.4: the client is the subject, the scope names the roles. */
+static enum MHD_Result answer_form_order(dev_issuer *issuer, struct MHD_Connection *connection,
+                                         wm_arena *arena, const wm_buf *body)
+{
+    token_order order = {.token.expires_in_s = DEV_ISSUER_EXPIRES_DEFAULT_S,
+                         .namespace_name = "default"};
+    const char *grant_type;
+    wm_err err = {0};
+
+    if (issuer_form_find(arena, body, "grant_type", &grant_type, &err) != WM_OK ||
+        issuer_form_find(arena, body, "scope", &order.roles, &err) != WM_OK ||
+        issuer_form_find(arena, body, "audience", &order.token.audience, &err) != WM_OK)
+        return answer_failure(connection, &err);
+    if (!grant_type || strcmp(grant_type, "client_credentials") != 0)
+        return answer_error(connection, MHD_HTTP_BAD_REQUEST, "unsupported_grant_type",
+                            "grant_type must be client_credentials");
+    order.token.subject = client_id(connection, arena);
+    if (!order.token.subject)
+        return answer_error(connection, MHD_HTTP_UNAUTHORIZED, "invalid_client",
+                            "Authorization must be Basic, with a client id of 1 to 255 bytes");
+    return answer_order(issuer, connection, arena, &order);
 }
 
 /* ---- requests ---- */
@@ -323,14 +396,39 @@ static bool is_from_here(struct MHD_Connection *connection)
     return strncmp(origin, "http://", 7) == 0 && host_is_loopback(origin + 7);
 }
 
-/* A form or a text can be posted across sites without asking; JSON cannot. */
-static bool body_is_json(struct MHD_Connection *connection)
+/* The media type, without its parameters, is this one. */
+static bool body_is(struct MHD_Connection *connection, const char *media_type)
 {
     const char *type = header_of(connection, "Content-Type");
-    size_t len = strlen("application/json");
+    size_t len = strlen(media_type);
 
-    return type && strncasecmp(type, "application/json", len) == 0 &&
+    return type && strncasecmp(type, media_type, len) == 0 &&
            (type[len] == '\0' || type[len] == ';' || type[len] == ' ');
+}
+
+/* A form or a text can be posted across sites without asking. JSON cannot, and a form is taken
+ * with credentials only, see client_id(). */
+static enum MHD_Result answer_token(dev_issuer *issuer, struct MHD_Connection *connection,
+                                    const exchange *exchange)
+{
+    bool is_json = body_is(connection, "application/json");
+    enum MHD_Result result;
+    wm_arena arena;
+
+    if (!is_json && !body_is(connection, "application/x-www-form-urlencoded"))
+        return answer_error(connection, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "invalid_request",
+                            "Content-Type must be application/json, or a form's with Basic "
+                            "authorization");
+    if (exchange->body.failed)
+        return answer_error(connection, MHD_HTTP_CONTENT_TOO_LARGE, "invalid_request",
+                            "the body is longer than 64 KiB");
+    wm_arena_init(&arena, 0);
+    if (is_json)
+        result = answer_json_order(issuer, connection, &arena, &exchange->body);
+    else
+        result = answer_form_order(issuer, connection, &arena, &exchange->body);
+    wm_arena_free(&arena);
+    return result;
 }
 
 static enum MHD_Result answer_request(dev_issuer *issuer, struct MHD_Connection *connection,
@@ -349,13 +447,7 @@ static enum MHD_Result answer_request(dev_issuer *issuer, struct MHD_Connection 
         return answer_error(
             connection, MHD_HTTP_NOT_FOUND, "not_found",
             "there are GET /.well-known/openid-configuration, GET /jwks and POST /token");
-    if (!body_is_json(connection))
-        return answer_error(connection, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "invalid_request",
-                            "Content-Type must be application/json");
-    if (exchange->body.failed)
-        return answer_error(connection, MHD_HTTP_CONTENT_TOO_LARGE, "invalid_request",
-                            "the body is longer than 64 KiB");
-    return answer_token(issuer, connection, &exchange->body);
+    return answer_token(issuer, connection, exchange);
 }
 
 /* Called once with the headers, then for pieces of the body, then with none. */

@@ -2,21 +2,27 @@
  *
  * For `waymarkd dev` alone; a production server refuses to trust it (auth_new). It listens
  * on a loopback address only, and refuses requests that a web page of another origin could
- * make (Host and Origin must be loopback too, bodies must be JSON).
+ * make (Host and Origin must be loopback too, bodies JSON, or forms with an Authorization header).
  *
  *   GET  /.well-known/openid-configuration   OIDC discovery; "waymark_development": true in it is
  *                                            how a production server knows what it must refuse
  *   GET  /jwks                               the public key
  *   POST /token                              Content-Type: application/json
  *     {"sub": "alice",              required, 1 to 255 bytes
- *      "role": "operator",          viewer, operator, worker or admin: also grants it; default:
- * none "namespace": "default",      where the role is granted; made when it does not exist
+ *      "role": "operator",          viewer, operator, worker or admin, or several with spaces
+ *                                   between them: also grants them; default: none
+ *      "namespace": "default",      where the role is granted; made when it does not exist
  *      "groups": ["ops"],           default: none
  *      "name": "Alice",             default: none
  *      "expires_in": 3600,          seconds, 1 to 31536000; default 3600
  *      "aud": "waymark"}            default: the configured audience
- *     200 {"access_token": "...", "token_type": "Bearer", "expires_in": 3600, "principal":
- * "ISSUER#alice"} 4xx, 5xx {"error": "invalid_request", "error_description": "..."}
+ *   POST /token                              Content-Type: application/x-www-form-urlencoded
+ *                                            Authorization: Basic, any secret
+ *     grant_type=client_credentials&scope=operator%20worker&audience=waymark
+ *                                   the OAuth 2.0 grant: the client id is `sub`, scope is `role`
+ *     200 {"access_token": "...", "token_type": "Bearer", "expires_in": 3600,
+ *          "principal": "ISSUER#alice"}
+ *     4xx, 5xx {"error": "invalid_request", "error_description": "..."}
  *
  * Tokens are ES256 access tokens (RFC 9068); the key is kept in a file, mode 0600.
  *

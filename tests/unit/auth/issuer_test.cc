@@ -107,6 +107,54 @@ TEST_F(DevIssuer, GrantsTheRole)
     EXPECT_EQ(400, status(post("{\"sub\":\"alice\",\"role\":\"king\"}")));
 }
 
+TEST_F(DevIssuer, GivesTokensByClientCredentials)
+{
+    struct Granted {
+        std::string text;
+        static wm_code grant(void *ctx, const char *, const char *principal, auth_role role,
+                             wm_err *)
+        {
+            static_cast<Granted *>(ctx)->text +=
+                strchr(principal, '#') + std::string(" ") + std::to_string(role) + "\n";
+            return WM_OK;
+        }
+    } granted;
+    const std::string form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    const std::string grant = "grant_type=client_credentials";
+    /* "van%207:any" */
+    const std::string basic = "Host: localhost\r\nAuthorization: Basic dmFuJTIwNzphbnk=\r\n" + form;
+    dev_issuer_set_grant(issuer_, Granted::grant, &granted);
+
+    std::string answer = post(grant + "&scope=operator+worker", basic);
+    EXPECT_EQ(200, status(answer)) << answer;
+    EXPECT_NE(std::string::npos, answer.find("#van 7\""));
+    EXPECT_EQ("#van 7 2\n#van 7 4\n", granted.text);
+    EXPECT_EQ(200, status(post("scope=&" + grant + "&audience=%78", basic)));
+
+    EXPECT_EQ(400, status(post(grant + "&scope=operator%20king", basic)));
+    EXPECT_EQ("#van 7 2\n#van 7 4\n", granted.text) << "nothing is granted before all is known";
+    EXPECT_EQ(400, status(post("scope=viewer", basic)));
+    EXPECT_EQ(400, status(post("grant_type=password", basic)));
+    EXPECT_EQ(400, status(post(grant + "&scope=%6", basic)));
+    EXPECT_EQ(400, status(post(grant + "&scope=%00", basic)));
+    EXPECT_EQ(400, status(post(grant + "&scope=%ff", basic)));
+    EXPECT_EQ(400, status(post(grant + "&scope=viewer&scope=admin", basic)));
+    EXPECT_EQ(400, status(post("", basic)));
+}
+
+TEST_F(DevIssuer, RefusesAFormWithoutCredentials)
+{
+    const std::string form =
+        "Host: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+    const std::string body = "grant_type=client_credentials";
+    EXPECT_EQ(401, status(post(body, form)));
+    EXPECT_EQ(401, status(post(body + "&client_id=a&client_secret=b", form)));
+    EXPECT_EQ(401, status(post(body, form + "Authorization: Bearer abc\r\n")));
+    EXPECT_EQ(401, status(post(body, form + "Authorization: Basic OmE=\r\n"))) << "no name";
+    EXPECT_EQ(403, status(post(body, form + "Origin: https://evil.example\r\n"
+                                            "Authorization: Basic YTpi\r\n")));
+}
+
 TEST_F(DevIssuer, RefusesBadRequests)
 {
     for (const char *body :
