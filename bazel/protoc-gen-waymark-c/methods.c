@@ -36,6 +36,10 @@ void emit_methods_source(FILE *out, const model_file *file)
             fprintf(out, "        .client_streaming = %s,\n        .server_streaming = %s,\n",
                     method->client_streaming ? "true" : "false",
                     method->server_streaming ? "true" : "false");
+            fprintf(out,
+                    "        .deprecated = %s,\n        .idempotency = %s,\n"
+                    "        .permission = %s,\n",
+                    method->deprecated ? "true" : "false", method->idempotency, method->permission);
             emit(out, file, service, method,
                  "        .request = &$request$__descriptor,\n"
                  "        .response = &$response$__descriptor,\n"

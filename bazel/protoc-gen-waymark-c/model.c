@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bazel/protoc-gen-waymark-c/names.h"
+#include "bazel/protoc-gen-waymark-c/option.h"
 
 typedef Google__Protobuf__Compiler__CodeGeneratorRequest request_type;
 typedef Google__Protobuf__FileDescriptorProto file_type;
@@ -114,6 +115,20 @@ static bool add_include(model_file *model, const request_type *request, const ch
     return true;
 }
 
+static const char *idempotency_of(const method_type *proto)
+{
+    if (proto->options == NULL)
+        return "WM_IDEMPOTENCY_UNKNOWN";
+    switch (proto->options->idempotency_level) {
+    case GOOGLE__PROTOBUF__METHOD_OPTIONS__IDEMPOTENCY_LEVEL__NO_SIDE_EFFECTS:
+        return "WM_NO_SIDE_EFFECTS";
+    case GOOGLE__PROTOBUF__METHOD_OPTIONS__IDEMPOTENCY_LEVEL__IDEMPOTENT:
+        return "WM_IDEMPOTENT";
+    default:
+        return "WM_IDEMPOTENCY_UNKNOWN";
+    }
+}
+
 static bool fill_method(model_file *model, model_method *method, const request_type *request,
                         const method_type *proto)
 {
@@ -128,6 +143,8 @@ static bool fill_method(model_file *model, model_method *method, const request_t
     method->client_streaming = proto->client_streaming;
     method->server_streaming = proto->server_streaming;
     method->deprecated = proto->options && proto->options->deprecated;
+    method->idempotency = idempotency_of(proto);
+    method->permission = option_permission(request, proto);
     return add_include(model, request, proto->input_type) &&
            add_include(model, request, proto->output_type);
 }
@@ -187,6 +204,7 @@ static void free_method(model_method *method)
     free(method->lower);
     free(method->member);
     free(method->upper);
+    free(method->permission);
     free(method->request_type);
     free(method->request_prefix);
     free(method->response_type);

@@ -25,7 +25,9 @@ typedef struct model_method {
     char *response_prefix;
     bool client_streaming, server_streaming;
     bool deprecated;
-    const char *comment; /* the proto's, or "" */
+    const char *idempotency; /* "WM_IDEMPOTENT" and its like */
+    char *permission;        /* as a C literal, or "NULL" */
+    const char *comment;     /* the proto's, or "" */
 } model_method;
 
 typedef struct model_service {
