@@ -68,6 +68,11 @@ run_tests() {
 
 cmd_test() {
     local config=opt found labels status=0
+    if [ "${1:-}" = --clients ]; then
+        shift
+        test_clients "$@"
+        return
+    fi
     while [ $# -gt 0 ] && [[ $1 == --* ]]; do
         config=$(config_option "$1") || die 2 "test: unknown option $1"
         shift
