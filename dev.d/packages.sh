@@ -14,6 +14,7 @@ PACKAGES_RUN=(
     python3-pkg-resources python3-protobuf redis-server util-linux
 )
 PACKAGES_TEST=(clang curl glewlwyd openssl procps python3-cryptography python3-jwt)
+PACKAGES_GRPCPP=(libgrpc++-dev protobuf-compiler-grpc) # the peer of ./dev bench grpcpp
 PACKAGES_LINT=(clang-format shellcheck)
 PACKAGES_IMAGE=(buildah debootstrap)
 

@@ -199,9 +199,40 @@ cmd_demo() {
     WAYMARK_TOKEN=$(waymark token --sub dev-admin) waymark demo "$@"
 }
 
+# bench grpcpp: the call runtime beside grpc++, and waymarkd's health check and an authenticated call
+# in the same rounds.
+bench_grpcpp() {
+    local bin status=0
+    need build run grpcpp
+    build_programs
+    bazel_run opt build //tests/bench:h2_load //tests/bench:grpcpp_async //tests/interop:server
+    bin=$(bazel_bin opt)
+    publish "$bin/tests/bench/h2_load" h2_load
+    publish "$bin/tests/bench/grpcpp_async" grpcpp_async
+    publish "$bin/tests/interop/server" interop_server
+    (
+        STATE=$WORK_DIR/bench PORT=$((PORT + 10))
+        trap stop_server EXIT
+        stop_server
+        start_server --fresh
+        pid=$(cmd_pid)
+        /usr/bin/python3 tests/bench/compare.py --load "$BIN_DIR/h2_load" "$@" \
+            --beside waymarkd-health "$PORT" "$pid" /grpc.health.v1.Health/Check \
+            --beside waymarkd-whoami "$PORT" "$pid" /waymark.auth.v1.AuthService/WhoAmI \
+            "$(waymark token --sub dev-admin)" \
+            -- waymark="$BIN_DIR/interop_server" grpc++="$BIN_DIR/grpcpp_async"
+    ) || status=$?
+    return "$status"
+}
+
 # The bench has a server of its own, with fresh state, so that neither disturbs the other.
 cmd_bench() {
     local bin status=0
+    if [ "${1:-}" = grpcpp ]; then
+        shift
+        bench_grpcpp "$@"
+        return
+    fi
     need build run
     build_programs
     bazel_run opt build //tests/bench:waymark_bench
