@@ -47,7 +47,7 @@ bool rpc_is_cancelled(const rpc_call *call)
 const char *rpc_peer(rpc_call *call)
 {
     if (call->peer == NULL)
-        call->peer = grpc_call_get_peer(call->core);
+        call->peer = rpc_adoption_peer(call->queue->server, grpc_call_get_peer(call->core));
     return call->peer != NULL ? call->peer : "";
 }
 

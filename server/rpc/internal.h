@@ -98,6 +98,7 @@ typedef struct rpc_queue {
 } rpc_queue;
 
 typedef struct rpc_tls rpc_tls;
+typedef struct rpc_adoption rpc_adoption;
 typedef struct rpc_health rpc_health;
 typedef struct rpc_reflection rpc_reflection;
 
@@ -113,7 +114,8 @@ struct rpc_server {
     rpc_interceptor **interceptors;
     size_t n_interceptors;
     size_t slots_per_method, calls_max, message_size_max;
-    rpc_tls *tls; /* of all TLS listeners */
+    rpc_tls *tls;           /* of all TLS listeners */
+    rpc_adoption *adoption; /* of connections of the gate */
     int *ports;
     size_t n_ports;
     uint64_t id_prefix;
@@ -206,6 +208,12 @@ void rpc_server_changed(rpc_server *server); /* wakes drain */
 WM_MUST_USE wm_code rpc_tls_new(rpc_server *server, const rpc_listener *listener,
                                 grpc_server_credentials **made, wm_err *err);
 void rpc_tls_free_all(rpc_server *server);
+
+/* ---- adopt.c: connections of the gate ---- */
+void rpc_adoption_init(rpc_server *server);
+void rpc_adoption_free(rpc_server *server);
+/* The peer's own name in place of the core's, which is gpr_free()d when it is another. */
+char *rpc_adoption_peer(rpc_server *server, char *core_peer);
 
 /* ---- slot.c: from the core's queue to a call ---- */
 WM_MUST_USE wm_code rpc_slots_start(rpc_queue *queue, wm_err *err);

@@ -86,6 +86,13 @@ typedef struct rpc_service {
     void *ctx;                   /* rpc_ctx() in handlers */
 } rpc_service;
 
+/* Names in a client certificate that was verified. Texts hold no NUL. */
+typedef struct rpc_identity {
+    char *common_name;            /* of the subject, or "" */
+    char **dns, **uris, **emails; /* alternative names; spiffe://... is a URI */
+    size_t n_dns, n_uris, n_emails;
+} rpc_identity;
+
 /* ---- what a handler reads ---- */
 void *rpc_ctx(const rpc_call *call);
 const void *rpc_typed(const rpc_call *call); /* for generated code: rpc_handler.typed */
@@ -96,7 +103,12 @@ uint64_t rpc_id(const rpc_call *call); /* in logs */
 /* Monotonic microseconds (base/clock.h); INT64_MAX without a deadline. */
 int64_t rpc_deadline_us(const rpc_call *call);
 bool rpc_is_cancelled(const rpc_call *call); /* any thread */
+/* "ipv4:192.0.2.1:5000", "ipv6:%5B2001:db8::1%5D:5000", "unix:": behind the gate and a balancer that
+ * says so, the client's own address. */
 const char *rpc_peer(rpc_call *call);
+/* Who the client's certificate says it is, in the call's arena; NULL without a verified one. On the
+ * thread that has the call. */
+const rpc_identity *rpc_peer_identity(rpc_call *call);
 /* First value of a request metadata key (lower case; "-bin" values are raw), or NULL. It is
  * `*len` bytes in the call, not followed by a NUL. */
 const char *rpc_metadata(const rpc_call *call, const char *key, size_t *len);
@@ -186,6 +198,14 @@ typedef struct rpc_config {
 WM_MUST_USE wm_code rpc_server_start(const rpc_config *config, rpc_server **made, wm_err *err);
 /* The port bound for listener i (for port 0). */
 int rpc_server_port(const rpc_server *server, size_t i);
+/* Serves a connection that the gate has accepted: `fd` is a connected stream socket, owned from
+ * here on, that carries plain HTTP/2 from its first byte. `identity` may be NULL; both are copied.
+ * Answers the connection's number for rpc_server_abandon(), or -1 when no number is free. Any
+ * thread, until the server is freed. */
+WM_MUST_USE int rpc_server_adopt(rpc_server *server, int fd, const char *peer,
+                                 const rpc_identity *identity);
+/* The other end of an adopted connection is closed. */
+void rpc_server_abandon(rpc_server *server, int number);
 /* grpc.health.v1: "" is the whole server. Any thread. */
 void rpc_server_set_serving(rpc_server *server, bool serving);
 /* Stops taking calls (health says NOT_SERVING, GOAWAY), waits up to `grace_ms` for those

@@ -365,6 +365,7 @@ wm_code rpc_server_start(const rpc_config *config, rpc_server **made, wm_err *er
     grpc_init();
     server = server_alloc(config);
     core_create(server, config);
+    rpc_adoption_init(server);
     rc = server_start(server, config, err);
     if (rc != WM_OK) {
         rpc_server_free(server);
@@ -481,6 +482,7 @@ void rpc_server_free(rpc_server *server)
         if (server->queues[i].core != NULL)
             grpc_completion_queue_destroy(server->queues[i].core);
     rpc_tls_free_all(server);
+    rpc_adoption_free(server);
     grpc_resource_quota_unref(server->quota);
     rpc_health_free(server->health);
     rpc_reflection_free(server->reflection);
