@@ -2,7 +2,7 @@
 
 For every `waymark_proto_library(name = "geo", ...)` there are
 
-    :geo                 messages (x.pb-c.h, by protoc-c) and method tables (x.methods.h)
+    :geo                 messages (x.pb-c.h) and method tables (x.methods.h)
     :geo_client          client stubs (x.client.h), on top of //client
     :geo_server          server stubs (x.server.h), on top of //server/rpc
     :geo_descriptor_set  the FileDescriptorSet with all imports, for server reflection
@@ -91,6 +91,7 @@ def _generate_implementation(ctx):
         if len(protos) != len(ctx.attr.only):
             fail("services must be among srcs: {}".format(ctx.attr.only))
     outputs = [_declare(ctx, p, suffix) for p in protos for suffix in ctx.attr.suffixes]
+    options = [o.replace("$PROTOC_GEN_C", ctx.executable._protoc_gen_c.path) for o in ctx.attr.options]
     _run_protoc(
         ctx,
         info,
@@ -99,8 +100,8 @@ def _generate_implementation(ctx):
         [
             "--plugin=protoc-gen-{}={}".format(ctx.attr.language, ctx.executable.plugin.path),
             "--{}_out={}/{}".format(ctx.attr.language, ctx.bin_dir.path, _output_root(protos[0])),
-        ],
-        [ctx.executable.plugin],
+        ] + ["--{}_opt={}".format(ctx.attr.language, o) for o in options],
+        [ctx.executable.plugin, ctx.executable._protoc_gen_c],
         "Proto" + ctx.attr.language.replace("-", "").upper(),
     )
 
@@ -115,12 +116,19 @@ _waymark_generate = rule(
     implementation = _generate_implementation,
     attrs = {
         "language": attr.string(mandatory = True, doc = "protoc's name of the plugin's output"),
+        "options": attr.string_list(doc = "Of the plugin; $PROTOC_GEN_C is a program's path"),
         "only": attr.string_list(doc = "Base names of the protos to generate for; all when empty"),
         "plugin": attr.label(mandatory = True, executable = True, cfg = "host", allow_single_file = True),
         "protos": attr.label(mandatory = True, providers = [WaymarkProtoInfo]),
         "suffixes": attr.string_list(mandatory = True, doc = "What comes out for each FOO.proto"),
         "_protoc": attr.label(
             default = "@protoc//:protoc",
+            executable = True,
+            cfg = "host",
+            allow_single_file = True,
+        ),
+        "_protoc_gen_c": attr.label(
+            default = "@protoc//:protoc-gen-c",
             executable = True,
             cfg = "host",
             allow_single_file = True,
@@ -182,13 +190,23 @@ def _output_group(name, generated, group, tags):
     native.filegroup(name = name, srcs = [generated], output_group = group, tags = tags)
     return ":" + name
 
-def waymark_proto_library(name, srcs, deps = [], services = None, visibility = None, tags = []):
+def waymark_proto_library(
+        name,
+        srcs,
+        deps = [],
+        option_deps = [],
+        services = None,
+        plain = False,
+        visibility = None,
+        tags = []):
     """Messages and stubs of some protos; see the top of this file.
 
     Args:
       name: of the message library, and the stem of the others.
       srcs: .proto files of this package (or of @protoc).
       deps: other waymark_proto_library targets whose protos these import.
+      option_deps: the same, of imports that bring only options: C code knows nothing of them.
+      plain: make messages by protoc-gen-c itself; for the protos that our generator is made of.
       services: base names of the srcs that define services; default: those named *_service.proto.
       visibility: of all targets made.
       tags: of all targets made.
@@ -200,7 +218,7 @@ def waymark_proto_library(name, srcs, deps = [], services = None, visibility = N
     _waymark_protos(
         name = protos,
         srcs = srcs,
-        deps = [_suffixed(d, "_protos") for d in deps],
+        deps = [_suffixed(d, "_protos") for d in deps + option_deps],
         visibility = visibility,
         tags = tags,
     )
@@ -214,8 +232,9 @@ def waymark_proto_library(name, srcs, deps = [], services = None, visibility = N
     messages = name + "_messages_gen"
     _waymark_generate(
         name = messages,
-        language = "c",
-        plugin = "@protoc//:protoc-gen-c",
+        language = "c" if plain else "waymark-c",
+        options = [] if plain else ["messages", "protoc-gen-c=$PROTOC_GEN_C"],
+        plugin = "@protoc//:protoc-gen-c" if plain else "//bazel/protoc-gen-waymark-c",
         protos = protos,
         suffixes = [".pb-c.h", ".pb-c.c"],
         tags = tags,
@@ -234,6 +253,7 @@ def waymark_proto_library(name, srcs, deps = [], services = None, visibility = N
             name = stubs,
             language = "waymark-c",
             only = services,
+            options = ["methods", "client", "server", "tree"],
             plugin = "//bazel/protoc-gen-waymark-c",
             protos = protos,
             suffixes = ["." + kind + "." + ext for kind in kinds for ext in ["h", "c"]],

@@ -1,8 +1,4 @@
-/* protoc-gen-waymark-c/generate.c - from a CodeGeneratorRequest to a CodeGeneratorResponse.
- *
- * Options, separated by commas, say what comes out: "methods", "server", "client". None of
- * them means all. Files without services give nothing.
- */
+/* protoc-gen-waymark-c/generate.c - from a CodeGeneratorRequest to a CodeGeneratorResponse. */
 #include "bazel/protoc-gen-waymark-c/generate.h"
 
 #include <stdarg.h>
@@ -18,12 +14,13 @@ typedef Google__Protobuf__Compiler__CodeGeneratorResponse__File output_type;
 
 static const struct {
     const char *kind;
+    unsigned option;
     void (*header)(FILE *out, const model_file *file);
     void (*source)(FILE *out, const model_file *file);
 } kinds[] = {
-    {"methods", emit_methods_header, emit_methods_source},
-    {"server", emit_server_header, emit_server_source},
-    {"client", emit_client_header, emit_client_source},
+    {"methods", OPTION_METHODS, emit_methods_header, emit_methods_source},
+    {"server", OPTION_SERVER, emit_server_header, emit_server_source},
+    {"client", OPTION_CLIENT, emit_client_header, emit_client_source},
 };
 
 enum { N_KINDS = sizeof(kinds) / sizeof(kinds[0]) };
@@ -47,27 +44,6 @@ static void fail(response_type *response, const char *fmt, ...)
     va_end(args);
 }
 
-/* Which kinds are wanted, as a bit set. */
-static unsigned parse_options(response_type *response, const char *options)
-{
-    unsigned wanted = 0;
-
-    while (options && *options) {
-        size_t length = strcspn(options, ","), i;
-
-        for (i = 0; i < N_KINDS; i++)
-            if (strlen(kinds[i].kind) == length && memcmp(kinds[i].kind, options, length) == 0)
-                break;
-        if (i == N_KINDS)
-            fail(response, "unknown option \"%.*s\"; known are methods, server, client",
-                 (int)length, options);
-        else
-            wanted |= 1u << i;
-        options += length + (options[length] == ',');
-    }
-    return wanted ? wanted : (1u << N_KINDS) - 1;
-}
-
 static void add_file(response_type *response, const model_file *file, const char *kind,
                      const char *extension, void (*write)(FILE *out, const model_file *file))
 {
@@ -87,13 +63,24 @@ static void add_file(response_type *response, const model_file *file, const char
     response->file[response->n_file++] = output;
 }
 
-response_type *generate(const request_type *request)
+static void add_stubs(response_type *response, const model_file *file, unsigned wanted)
+{
+    for (size_t k = 0; k < N_KINDS && file->n_services > 0; k++) {
+        if (!(wanted & kinds[k].option))
+            continue;
+        add_file(response, file, kinds[k].kind, "h", kinds[k].header);
+        add_file(response, file, kinds[k].kind, "c", kinds[k].source);
+    }
+}
+
+response_type *generate(const request_type *request, const options *options)
 {
     response_type *response = must(malloc(sizeof(*response)));
-    unsigned wanted;
 
     google__protobuf__compiler__code_generator_response__init(response);
-    wanted = parse_options(response, request->parameter);
+    response->has_supported_features = true;
+    response->supported_features =
+        GOOGLE__PROTOBUF__COMPILER__CODE_GENERATOR_RESPONSE__FEATURE__FEATURE_PROTO3_OPTIONAL;
     for (size_t i = 0; i < request->n_file_to_generate && !response->error; i++) {
         model_file *file = model_new(request, request->file_to_generate[i]);
 
@@ -102,13 +89,25 @@ response_type *generate(const request_type *request)
                  request->file_to_generate[i]);
             break;
         }
-        for (size_t k = 0; k < N_KINDS && file->n_services > 0; k++) {
-            if (!(wanted & (1u << k)))
-                continue;
-            add_file(response, file, kinds[k].kind, "h", kinds[k].header);
-            add_file(response, file, kinds[k].kind, "c", kinds[k].source);
-        }
+        file->is_tree = options->is_tree;
+        add_stubs(response, file, options->kinds);
         model_free(file);
     }
     return response;
+}
+
+void generate_add(response_type *response, response_type *more)
+{
+    size_t n = response->n_file + more->n_file;
+
+    if (more->error && !response->error) {
+        response->error = more->error;
+        more->error = NULL;
+    }
+    if (more->n_file == 0)
+        return;
+    response->file = must(realloc(response->file, n * sizeof(response->file[0])));
+    memcpy(&response->file[response->n_file], more->file, more->n_file * sizeof(more->file[0]));
+    response->n_file = n;
+    more->n_file = 0; /* they have moved */
 }

@@ -10,6 +10,11 @@
 #include <string.h>
 
 #include "bazel/protoc-gen-waymark-c/generate.h"
+#include "bazel/protoc-gen-waymark-c/messages.h"
+#include "bazel/protoc-gen-waymark-c/run.h"
+
+typedef Google__Protobuf__Compiler__CodeGeneratorRequest request_type;
+typedef Google__Protobuf__Compiler__CodeGeneratorResponse response_type;
 
 static void die(const char *what, const char *why)
 {
@@ -17,51 +22,66 @@ static void die(const char *what, const char *why)
     exit(1);
 }
 
-static uint8_t *read_all(FILE *in, size_t *size)
-{
-    size_t room = 1u << 16, got;
-    uint8_t *bytes = malloc(room);
-
-    *size = 0;
-    while (bytes) {
-        got = fread(bytes + *size, 1, room - *size, in);
-        if (got == 0)
-            break;
-        *size += got;
-        if (*size == room)
-            bytes = realloc(bytes, room *= 2);
-    }
-    if (!bytes)
-        die("the request", "out of memory");
-    if (ferror(in))
-        die("cannot read the request", strerror(errno));
-    return bytes;
-}
-
-int main(void)
+static request_type *read_request(void)
 {
     size_t size;
-    uint8_t *bytes = read_all(stdin, &size);
-    Google__Protobuf__Compiler__CodeGeneratorRequest *request =
-        google__protobuf__compiler__code_generator_request__unpack(NULL, size, bytes);
-    Google__Protobuf__Compiler__CodeGeneratorResponse *response;
-    uint8_t *packed;
+    uint8_t *bytes = run_read_all(stdin, &size);
+    request_type *request;
 
+    if (!bytes)
+        die("cannot read the request", strerror(errno));
+    request = google__protobuf__compiler__code_generator_request__unpack(NULL, size, bytes);
     free(bytes);
     if (!request)
         die("the request", "not a CodeGeneratorRequest; protoc runs this program");
+    return request;
+}
 
-    response = generate(request);
-    size = google__protobuf__compiler__code_generator_response__get_packed_size(response);
-    packed = malloc(size ? size : 1);
+/* Adds what protoc-gen-c makes of the request. */
+static void add_messages(response_type *response, const request_type *request,
+                         const char *protoc_gen_c)
+{
+    messages_plan *plan = messages_plan_new(request);
+    response_type *messages = run_plugin(protoc_gen_c, messages_request(plan), &response->error);
+
+    if (messages) {
+        messages_finish(plan, messages);
+        generate_add(response, messages);
+        google__protobuf__compiler__code_generator_response__free_unpacked(messages, NULL);
+    }
+    messages_plan_free(plan);
+}
+
+static void write_response(const response_type *response)
+{
+    size_t size = google__protobuf__compiler__code_generator_response__get_packed_size(response);
+    uint8_t *packed = malloc(size + 1);
+
     if (!packed)
         die("the response", "out of memory");
     google__protobuf__compiler__code_generator_response__pack(response, packed);
     if (fwrite(packed, 1, size, stdout) != size || fflush(stdout) != 0)
         die("cannot write the response", strerror(errno));
-
     free(packed);
+}
+
+int main(void)
+{
+    request_type *request = read_request();
+    options options;
+    char *error = options_parse(&options, request->parameter);
+    response_type *response = generate(request, &options);
+
+    if (error) {
+        free(response->error);
+        response->error = error;
+    }
+    if (!response->error && (options.kinds & OPTION_MESSAGES))
+        add_messages(response, request, options.protoc_gen_c);
+    write_response(response);
+
     google__protobuf__compiler__code_generator_response__free_unpacked(response, NULL);
     google__protobuf__compiler__code_generator_request__free_unpacked(request, NULL);
+    free(options.protoc_gen_c);
     return 0;
 }

@@ -7,12 +7,12 @@
 
 #include "bazel/protoc-gen-waymark-c/names.h"
 #include "bazel/protoc-gen-waymark-c/option.h"
+#include "bazel/protoc-gen-waymark-c/types.h"
 
 typedef Google__Protobuf__Compiler__CodeGeneratorRequest request_type;
 typedef Google__Protobuf__FileDescriptorProto file_type;
 typedef Google__Protobuf__ServiceDescriptorProto service_type;
 typedef Google__Protobuf__MethodDescriptorProto method_type;
-typedef Google__Protobuf__DescriptorProto message_type;
 typedef Google__Protobuf__SourceCodeInfo__Location location_type;
 
 /* Field numbers of descriptor.proto, of which the paths of comments are made. */
@@ -25,47 +25,12 @@ static void *must(void *memory)
     return memory;
 }
 
-static const file_type *find_file(const request_type *request, const char *name)
-{
-    for (size_t i = 0; i < request->n_proto_file; i++)
-        if (strcmp(request->proto_file[i]->name, name) == 0)
-            return request->proto_file[i];
-    return NULL;
-}
-
-/* Is `name`, the rest of a full name, one of these messages or nested in one? */
-static bool defines(message_type *const *messages, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++) {
-        size_t length = strlen(messages[i]->name);
-
-        if (strncmp(messages[i]->name, name, length) != 0)
-            continue;
-        if (name[length] == 0)
-            return true;
-        if (name[length] == '.' &&
-            defines(messages[i]->nested_type, messages[i]->n_nested_type, name + length + 1))
-            return true;
-    }
-    return false;
-}
-
 /* The file that defines ".package.Message". */
 static const file_type *find_type(const request_type *request, const char *full_name)
 {
-    for (size_t i = 0; i < request->n_proto_file; i++) {
-        const file_type *file = request->proto_file[i];
-        const char *package = file->package ? file->package : "", *name = full_name + 1;
-        size_t length = strlen(package);
-
-        if (strncmp(name, package, length) != 0)
-            continue;
-        name += length;
-        if (length > 0 && *name++ != '.')
-            continue;
-        if (defines(file->message_type, file->n_message_type, name))
-            return file;
-    }
+    for (size_t i = 0; i < request->n_proto_file; i++)
+        if (types_defined_in(request->proto_file[i], full_name))
+            return request->proto_file[i];
     return NULL;
 }
 
@@ -177,7 +142,7 @@ static bool fill_service(model_file *model, size_t index, const request_type *re
 
 model_file *model_new(const request_type *request, const char *name)
 {
-    const file_type *file = find_file(request, name);
+    const file_type *file = types_find_file(request, name);
     model_file *model;
     bool known = true;
 

@@ -48,6 +48,7 @@ typedef struct model_file {
     size_t n_includes;
     model_service *services;
     size_t n_services;
+    bool is_tree; /* see options.h */
 } model_file;
 
 /* NULL when there is no file `name` in the request, or a type of it is not defined there. */

@@ -146,8 +146,16 @@ struct Pieces {
     // The error, or the names of the files.
     std::string Run()
     {
-        Response *response = generate(&request);
-        std::string result = response->error ? response->error : "";
+        options options;
+        char *error = options_parse(&options, request.parameter);
+        Response *response = generate(&request, &options);
+        free(options.protoc_gen_c);
+        std::string result = error ? error : response->error ? response->error : "";
+        if (error != nullptr) {
+            free(error);
+            google__protobuf__compiler__code_generator_response__free_unpacked(response, nullptr);
+            return result;
+        }
         for (size_t i = 0; i < response->n_file; i++)
             result += std::string(response->file[i]->name) + "\n";
         google__protobuf__compiler__code_generator_response__free_unpacked(response, nullptr);
@@ -175,7 +183,8 @@ TEST(Generate, OptionsChooseWhatComesOut)
 TEST(Generate, SaysWhatIsWrong)
 {
     EXPECT_EQ(Pieces("clients", ".a.Thing").Run(),
-              "unknown option \"clients\"; known are methods, server, client");
+              "unknown option \"clients\"; known are messages, methods, server, client, "
+              "protoc-gen-c=PATH");
     EXPECT_NE(Pieces("", ".a.Missing").Run().find("a.proto"), std::string::npos);
     Pieces unknown("", ".a.Thing");
     unknown.wanted = unknown.Keep("b.proto");

@@ -1,0 +1,285 @@
+/* protoc-gen-waymark-c/rename.c - fields whose names would not compile; see rename.h.
+ *
+ * Of protoc-gen-c's output, two places name fields as the proto does: a line `    "name",` in the
+ * table of fields, and the comments of the table that is sorted by name, which must be sorted
+ * again, since the order is by name and lookups halve it.
+ */
+#include "bazel/protoc-gen-waymark-c/rename.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "bazel/protoc-gen-waymark-c/names.h"
+
+typedef Google__Protobuf__Compiler__CodeGeneratorResponse__File output_type;
+typedef Google__Protobuf__FileDescriptorProto file_type;
+typedef Google__Protobuf__DescriptorProto message_type;
+typedef Google__Protobuf__FieldDescriptorProto field_type;
+
+static void *must(void *memory)
+{
+    if (!memory)
+        abort();
+    return memory;
+}
+
+/* ---- which ---- */
+
+/* What protoc-gen-c leaves, of C up to C23, C++ up to C++20, and macros of any translation unit. */
+static bool is_reserved(const char *name)
+{
+    static const char *const names[] = {
+        "alignas",   "alignof",  "assert",       "base",      "char8_t",       "char16_t",
+        "char32_t",  "concept",  "consteval",    "constexpr", "constinit",     "co_await",
+        "co_return", "co_yield", "decltype",     "errno",     "export",        "linux",
+        "noexcept",  "nullptr",  "requires",     "restrict",  "static_assert", "stderr",
+        "stdin",     "stdout",   "thread_local", "typeof",    "unix",
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcasecmp(names[i], name) == 0) /* protoc-gen-c writes members in lower case */
+            return true;
+    return false;
+}
+
+/* Is `name` what protoc-gen-c adds beside another field or a oneof of the message? */
+static bool is_added(const message_type *message, const char *name)
+{
+    size_t length = strlen(name);
+
+    for (size_t i = 0; i < message->n_field; i++)
+        if (message->field[i]->label ==
+                GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__LABEL__LABEL_REPEATED &&
+            strncasecmp(name, "n_", 2) == 0 && strcasecmp(name + 2, message->field[i]->name) == 0)
+            return true;
+    for (size_t i = 0; i < message->n_oneof_decl; i++) {
+        const char *oneof = message->oneof_decl[i]->name;
+        size_t oneof_length = strlen(oneof);
+
+        if (length == oneof_length + 5 && strncasecmp(name, oneof, oneof_length) == 0 &&
+            strcasecmp(name + oneof_length, "_case") == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool has_field(message_type *const *messages, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < messages[i]->n_field; k++)
+            if (strcasecmp(messages[i]->field[k]->name, name) == 0)
+                return true;
+        if (has_field(messages[i]->nested_type, messages[i]->n_nested_type, name))
+            return true;
+    }
+    return false;
+}
+
+/* ---- there ---- */
+
+static const char *find_renamed(const rename_list *list, const char *file, const char *proto)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (strcmp(list->pairs[i].file, file) == 0 && strcmp(list->pairs[i].proto, proto) == 0)
+            return list->pairs[i].renamed;
+    return NULL;
+}
+
+/* Underscores behind the name until no field of the file is called so. */
+static char *make_name(const file_type *file, const char *proto)
+{
+    char *name = must(strdup(proto)), *longer;
+
+    do {
+        if (asprintf(&longer, "%s_", name) < 0)
+            abort();
+        free(name);
+        name = longer;
+    } while (has_field(file->message_type, file->n_message_type, name));
+    return name;
+}
+
+static const char *add_pair(rename_list *list, const file_type *file, const char *proto)
+{
+    rename_pair *pair;
+
+    list->pairs = must(realloc(list->pairs, (list->n + 1) * sizeof(list->pairs[0])));
+    pair = &list->pairs[list->n];
+    pair->file = must(strdup(file->name));
+    pair->proto = must(strdup(proto));
+    pair->renamed = make_name(file, proto);
+    list->n++;
+    return pair->renamed;
+}
+
+static void rename_message(rename_list *list, const file_type *file, message_type *message)
+{
+    for (size_t i = 0; i < message->n_field; i++) {
+        field_type *field = message->field[i];
+        const char *renamed;
+
+        if (!is_reserved(field->name) && !is_added(message, field->name))
+            continue;
+        renamed = find_renamed(list, file->name, field->name);
+        if (renamed == NULL)
+            renamed = add_pair(list, file, field->name);
+        free(field->name);
+        field->name = must(strdup(renamed));
+    }
+    for (size_t i = 0; i < message->n_nested_type; i++)
+        rename_message(list, file, message->nested_type[i]);
+}
+
+void rename_fields(rename_list *list, file_type *file)
+{
+    for (size_t i = 0; i < file->n_message_type; i++)
+        rename_message(list, file, file->message_type[i]);
+}
+
+/* ---- and back ---- */
+
+/* Is `output` the source that was made of `proto`? */
+static bool is_source_of(const output_type *output, const char *proto)
+{
+    char *stem = names_stem(proto);
+    size_t length = strlen(stem);
+    bool is =
+        strncmp(output->name, stem, length) == 0 && strcmp(output->name + length, ".pb-c.c") == 0;
+
+    free(stem);
+    return is;
+}
+
+/* The place and length of the field's name in an entry of the table sorted by name, which is a
+ * number and the comment "field[number] = name"; NULL in other lines. */
+static const char *entry_name(const char *line, size_t *length)
+{
+    static const char mark[] = "/* field[";
+    const char *end = line + strcspn(line, "\n"), *at = strstr(line, mark), *name;
+
+    if (at == NULL || at > end)
+        return NULL;
+    name = strstr(at, "] = ");
+    if (name == NULL || name > end)
+        return NULL;
+    name += 4;
+    *length = strcspn(name, " \n");
+    return name;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    size_t a_length = 0, b_length = 0, least;
+    const char *a_name = entry_name(*(char *const *)a, &a_length);
+    const char *b_name = entry_name(*(char *const *)b, &b_length);
+    int order;
+
+    least = a_length < b_length ? a_length : b_length;
+    order = memcmp(a_name, b_name, least);
+    return order != 0 ? order : (a_length > b_length) - (a_length < b_length);
+}
+
+/* Writes runs of table entries in the order of their names, and all else as it is. */
+static void write_sorted(FILE *out, char **lines, size_t n)
+{
+    size_t length;
+
+    for (size_t i = 0; i < n;) {
+        size_t run = 0;
+
+        while (i + run < n && entry_name(lines[i + run], &length) != NULL)
+            run++;
+        if (run > 1)
+            qsort(&lines[i], run, sizeof(lines[0]), compare_entries);
+        run = run > 0 ? run : 1;
+        for (size_t k = 0; k < run; k++)
+            fprintf(out, "%s\n", lines[i + k]);
+        i += run;
+    }
+}
+
+/* The line with the proto's name in place of ours, where it is one of the two kinds. */
+static char *restore_line(const rename_pair *pair, const char *line)
+{
+    char *made, *wanted;
+    size_t length;
+    const char *name = entry_name(line, &length);
+
+    if (name != NULL && strlen(pair->renamed) == length &&
+        memcmp(name, pair->renamed, length) == 0) {
+        if (asprintf(&made, "%.*s%s%s", (int)(name - line), line, pair->proto, name + length) < 0)
+            abort();
+        return made;
+    }
+    if (asprintf(&wanted, "    \"%s\",", pair->renamed) < 0)
+        abort();
+    if (strcmp(line, wanted) != 0)
+        made = must(strdup(line));
+    else if (asprintf(&made, "    \"%s\",", pair->proto) < 0)
+        abort();
+    free(wanted);
+    return made;
+}
+
+static char **split_lines(const char *text, size_t *n)
+{
+    char **lines = NULL;
+
+    *n = 0;
+    while (*text) {
+        size_t length = strcspn(text, "\n");
+
+        lines = must(realloc(lines, (*n + 1) * sizeof(lines[0])));
+        lines[(*n)++] = must(strndup(text, length));
+        text += length + (text[length] == '\n');
+    }
+    return lines;
+}
+
+void rename_restore(const rename_list *list, output_type *file)
+{
+    size_t n, size;
+    char **lines;
+    FILE *out;
+    bool any = false;
+
+    for (size_t i = 0; i < list->n; i++)
+        any = any || is_source_of(file, list->pairs[i].file);
+    if (!any)
+        return;
+
+    lines = split_lines(file->content, &n);
+    for (size_t i = 0; i < list->n; i++) {
+        if (!is_source_of(file, list->pairs[i].file))
+            continue;
+        for (size_t k = 0; k < n; k++) {
+            char *restored = restore_line(&list->pairs[i], lines[k]);
+
+            free(lines[k]);
+            lines[k] = restored;
+        }
+    }
+    free(file->content);
+    file->content = NULL;
+    out = must(open_memstream(&file->content, &size));
+    write_sorted(out, lines, n);
+    if (fclose(out) != 0)
+        abort();
+    for (size_t k = 0; k < n; k++)
+        free(lines[k]);
+    free(lines);
+}
+
+void rename_list_free(rename_list *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        free(list->pairs[i].file);
+        free(list->pairs[i].proto);
+        free(list->pairs[i].renamed);
+    }
+    free(list->pairs);
+}
