@@ -233,6 +233,11 @@ cmd_bench() {
         bench_grpcpp "$@"
         return
     fi
+    if [ "${1:-}" = cel ]; then
+        shift
+        run_beside_cel_go speed "$@"
+        return
+    fi
     need build run
     build_programs
     bazel_run opt build //tests/bench:waymark_bench

@@ -36,7 +36,7 @@ find_grpcurl() {
 
 # What tests get from outside the tree, as Bazel options.
 test_environment() {
-    local grpcurl grpc_go shared
+    local grpcurl grpc_go cel_go shared
     grpcurl=$(find_grpcurl)
     if [ -n "$grpcurl" ]; then
         printf '%s\n' "--test_env=GRPCURL=$grpcurl"
@@ -48,6 +48,12 @@ test_environment() {
         printf '%s\n' "--test_env=GRPC_GO_INTEROP=$grpc_go"
     else
         note "skipped: interop cases with grpc-go (go is not here)"
+    fi
+    cel_go=$(find_cel_go)
+    if [ -n "$cel_go" ]; then
+        printf '%s\n' "--test_env=CEL_GO_PEER=$cel_go"
+    else
+        note "skipped: expressions beside cel-go (go is not here)"
     fi
     shared=$(cd "$ROOT/../shared" 2>/dev/null && pwd) || true
     if [ -n "$shared" ]; then

@@ -190,7 +190,7 @@ static const cel_type *check_select(checker *c, cel_ast *ast)
     if (operand->kind == CEL_OPTIONAL)
         return optional_type(c, field_type(c, ast, operand->params[0]));
     operand = field_type(c, ast, operand);
-    return ast->optional ? optional_type(c, operand) : operand;
+    return ast->optional ? cel_type_make(c->arena, CEL_OPTIONAL, operand, NULL) : operand;
 }
 
 /* ---- calls ---- */
@@ -201,9 +201,13 @@ static bool fits(checker *c, const cel_function *fn, const cel_type *const *args
     const cel_type *vars[2] = {NULL, NULL};
     const char *at = fn->args;
 
-    for (size_t i = 0; i < n; i++)
-        if (!cel_type_unify_trail(args[i], cel_type_decode(c->arena, &at, vars), trail))
+    for (size_t i = 0; i < n; i++) {
+        const cel_type *param = cel_type_decode(c->arena, &at, vars);
+
+        if (!cel_type_unify_trail(args[i], param, trail))
             return false;
+        cel_type_widen(args[i], param, trail);
+    }
     at = fn->result;
     *result = cel_type_decode(c->arena, &at, vars);
     return true;
@@ -215,13 +219,19 @@ static bool is_number(int kind)
 }
 
 /* math.greatest() and its like take numbers, or one list of them: what all have in common.
- * NULL when there is something else among them. */
+ * NULL when there is something else among them. Three and more are as a list of them: dyn when
+ * they are of several types. */
 static const cel_type *variadic_type(const cel_type *const *args, size_t n)
 {
     const cel_type *first = cel_type_resolve(args[0]);
 
     if (n == 1 && first->kind == CEL_LIST)
         return variadic_type(first->params, 1);
+    if (n > 2) {
+        for (size_t i = 1; i < n; i++)
+            first = cel_type_join(first, args[i]);
+        return variadic_type(&first, 1);
+    }
     for (size_t i = 0; i < n; i++) {
         const cel_type *type = cel_type_resolve(args[i]);
 
@@ -377,9 +387,9 @@ static const cel_type *check_index(checker *c, cel_ast *ast)
 {
     const cel_type *operand = cel_type_resolve(check(c, ast->args[0]));
     const cel_type *key = check(c, ast->args[1]), *result = &cel_type_dyn;
-    bool optional = ast->optional || operand->kind == CEL_OPTIONAL;
+    bool inside = operand->kind == CEL_OPTIONAL;
 
-    if (operand->kind == CEL_OPTIONAL)
+    if (inside)
         operand = cel_type_resolve(operand->params[0]);
     if (operand->kind == CEL_LIST) {
         if (!cel_type_unify(key, SIMPLE(CEL_INT)))
@@ -392,7 +402,9 @@ static const cel_type *check_index(checker *c, cel_ast *ast)
     } else if (operand->kind != TYPE_DYN && operand->kind != TYPE_VAR) {
         return mismatch(c, ast->pos, "only a list or a map has an index, not a", operand);
     }
-    return optional ? optional_type(c, result) : result;
+    if (inside)
+        return optional_type(c, result);
+    return ast->optional ? cel_type_make(c->arena, CEL_OPTIONAL, result, NULL) : result;
 }
 
 static const char *op_signatures(cel_op op)
@@ -408,7 +420,7 @@ static const char *op_signatures(cel_op op)
     case OP_MOD:
         return "ii:i uu:u";
     case OP_NEG:
-        return "i:i d:d D:D";
+        return "i:i d:d";
     case OP_EQ:
     case OP_NE:
         return "AA:b";
@@ -457,9 +469,12 @@ static const cel_type *check_operator(checker *c, cel_ast *ast)
         cel_trail trail = {.n = 0};
         bool fit = true;
 
-        for (size_t i = 0; i < ast->n; i++)
-            fit =
-                cel_type_unify_trail(args[i], cel_type_decode(c->arena, &at, vars), &trail) && fit;
+        for (size_t i = 0; i < ast->n; i++) {
+            const cel_type *param = cel_type_decode(c->arena, &at, vars);
+
+            fit = cel_type_unify_trail(args[i], param, &trail) && fit;
+            cel_type_widen(args[i], param, &trail);
+        }
         at++; /* the colon */
         result = cel_type_decode(c->arena, &at, vars);
         if (fit) {
@@ -589,6 +604,8 @@ static const cel_type *macro_result(checker *c, const cel_ast *ast, const cel_ty
     }
 }
 
+static const cel_type any_optional = {CEL_OPTIONAL, 2, {&cel_type_dyn, NULL}, NULL};
+
 /* Conditions of a macro are bools: the only body of some, the first of two bodies of others. */
 static void check_condition(checker *c, const cel_ast *ast, size_t i, const cel_type *type)
 {
@@ -598,6 +615,8 @@ static void check_condition(checker *c, const cel_ast *ast, size_t i, const cel_
 
     if (condition && !cel_type_unify(type, SIMPLE(CEL_BOOL)))
         mismatch(c, ast->args[i]->pos, "a condition must be a bool, not a", type);
+    if (ast->code == MACRO_OPT_FLAT_MAP && !cel_type_unify(type, &any_optional))
+        mismatch(c, ast->args[i]->pos, "optFlatMap makes an optional, not a", type);
 }
 
 static const cel_type *check_macro(checker *c, cel_ast *ast)

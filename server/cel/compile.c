@@ -34,7 +34,21 @@ static bool is_pure(const cel_code *code)
     return true;
 }
 
-static void fold(compiler *c, cel_code *code)
+/* timestamp('...') and its like: a text that does not parse never will. */
+static bool reads_literal(const cel_ast *ast)
+{
+    static const char *const names[] = {"timestamp", "duration", "ip", "cidr"};
+
+    if (ast->kind != AST_CALL || ast->member || ast->n != 1 || ast->args[0]->kind != AST_CONST ||
+        ast->args[0]->value.kind != CEL_STRING)
+        return false;
+    for (size_t i = 0; i < WM_ARRAY_LEN(names); i++)
+        if (strcmp(ast->name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static void fold(compiler *c, const cel_ast *ast, cel_code *code)
 {
     cel_call call = {.arena = &c->program->arena, .limit = FOLD_COST_MAX};
     cel_value value;
@@ -43,8 +57,13 @@ static void fold(compiler *c, cel_code *code)
         return;
     value = cel_run(&call, code);
     c->fold_left -= call.cost < c->fold_left ? call.cost : c->fold_left;
-    if (value.kind == CEL_ERROR)
+    if (value.kind == CEL_ERROR) {
+        if (!c->unchecked && reads_literal(ast)) {
+            cel_issue_add(c->source, ast->pos, "%s", value.as.error->message);
+            c->failed = true;
+        }
         return;
+    }
     code->run = cel_run_const;
     code->value = value;
 }
@@ -86,6 +105,13 @@ static void compile_pattern(compiler *c, cel_code *code, uint32_t i)
     code->regex = regex;
 }
 
+/* optional.or() and orValue(), which look at their argument only when they need it. */
+static bool is_or(const cel_ast *ast)
+{
+    return ast->member && !ast->namespaced && ast->n == 2 && ast->n_overloads > 0 &&
+           (strcmp(ast->name, "or") == 0 || strcmp(ast->name, "orValue") == 0);
+}
+
 static cel_run_fn run_of(const cel_ast *ast)
 {
     switch (ast->kind) {
@@ -96,7 +122,7 @@ static cel_run_fn run_of(const cel_ast *ast)
     case AST_HAS:
         return cel_run_has;
     case AST_CALL:
-        return cel_run_call;
+        return is_or(ast) ? cel_run_or : cel_run_call;
     case AST_LIST:
         return cel_run_list;
     case AST_MAP:
@@ -175,7 +201,7 @@ static const cel_code *make(compiler *c, const cel_ast *ast)
         if (strcmp(ast->name, "matches") == 0 || strcmp(ast->args[0]->name, "regex") == 0)
             compile_pattern(c, code, 1);
     if (ast->kind != AST_CONST && ast->kind != AST_MACRO)
-        fold(c, code);
+        fold(c, ast, code);
     return code;
 }
 

@@ -265,8 +265,9 @@ static cel_value run_bind(cel_call *call, const cel_code *code)
 
     if (++call->cost > call->limit)
         return cel_fail_cost(call);
-    if (value.kind == CEL_ERROR)
+    if (call->fatal)
         return value;
+    /* An error as well: it counts where the name is used, as if it were evaluated there. */
     call->slots[code->place] = value;
     return cel_run(call, code->args[1]);
 }

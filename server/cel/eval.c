@@ -111,6 +111,26 @@ static cel_value call_many(cel_call *call, const cel_code *code)
     return call_with(call, code, args);
 }
 
+/* a.or(b) and a.orValue(b): b is evaluated only when a has no value. */
+cel_value cel_run_or(cel_call *call, const cel_code *code)
+{
+    cel_value args[2] = {cel_run(call, code->args[0])};
+    bool unwraps = strcmp(code->name, "orValue") == 0;
+
+    PAY(call);
+    if (args[0].kind == CEL_ERROR)
+        return args[0];
+    if (args[0].kind == CEL_OPTIONAL && args[0].as.optional)
+        return unwraps ? *args[0].as.optional : args[0];
+    args[1] = cel_run(call, code->args[1]);
+    if (args[1].kind == CEL_ERROR)
+        return args[1];
+    call->pos = code->pos;
+    if (args[0].kind == CEL_OPTIONAL && (unwraps || args[1].kind == CEL_OPTIONAL))
+        return args[1];
+    return cel_fail_overload(call, code->name, args, 2);
+}
+
 /* Frames are kept small: expressions nest. */
 cel_value cel_run_call(cel_call *call, const cel_code *code)
 {
@@ -350,7 +370,16 @@ static cel_value run_mod(cel_call *call, const cel_code *code)
 
 static cel_value run_index(cel_call *call, const cel_code *code)
 {
-    OPERANDS(call, code, args);
+    cel_value args[2] = {cel_run(call, code->args[0])};
+
+    PAY(call);
+    /* Behind an optional without a value nothing is looked up, nor is the key evaluated. */
+    if (args[0].kind == CEL_ERROR || (args[0].kind == CEL_OPTIONAL && !args[0].as.optional))
+        return args[0];
+    args[1] = cel_run(call, code->args[1]);
+    if (args[1].kind == CEL_ERROR)
+        return args[1];
+    call->pos = code->pos;
     return cel_op_index(call, &args[0], &args[1], code->optional);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/cel/internal.h"
+#include "server/cel/lexer.h"
 #include "server/cel/net.h"
 
 enum { FORMAT_SIZE_MAX = 16 * 1024 * 1024, PRECISION_MAX = 100 };
@@ -75,14 +76,32 @@ static bool put_map(cel_call *call, wm_buf *buf, const cel_map *map, int depth)
     return true;
 }
 
+/* A text must stay UTF-8: each byte that is none becomes the replacement character. */
+static void put_bytes(wm_buf *buf, const cel_value *value)
+{
+    for (uint32_t i = 0, len; i < value->len; i += len) {
+        unsigned char lead = (unsigned char)value->as.text[i];
+
+        len = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+        if (len <= value->len - i && cel_utf8_valid(value->as.text + i, len)) {
+            wm_buf_add(buf, value->as.text + i, len);
+        } else {
+            wm_buf_text(buf, "\xef\xbf\xbd");
+            len = 1;
+        }
+    }
+}
+
 static bool put_scalar(wm_buf *buf, const cel_value *value)
 {
     char text[64];
 
     switch (value->kind) {
     case CEL_STRING:
-    case CEL_BYTES:
         wm_buf_add(buf, value->as.text, value->len);
+        return true;
+    case CEL_BYTES:
+        put_bytes(buf, value);
         return true;
     case CEL_NULL:
         wm_buf_text(buf, "null");
@@ -121,7 +140,10 @@ static bool put_scalar(wm_buf *buf, const cel_value *value)
 
 static bool put_text(cel_call *call, wm_buf *buf, const cel_value *value, int depth)
 {
-    if (depth > CEL_DEPTH_MAX || !cel_spend(call, 1 + value->len / 64) || buf->failed)
+    bool has_length = value->kind == CEL_STRING || value->kind == CEL_BYTES;
+
+    if (depth > CEL_DEPTH_MAX || buf->failed ||
+        !cel_spend(call, 1 + (has_length ? value->len / 64 : 0)))
         return false;
     if (value->kind == CEL_LIST)
         return put_list(call, buf, value->as.list, depth);

@@ -16,6 +16,7 @@ static cel_value extreme(cel_call *call, const cel_value *args, size_t n, int wa
 {
     const char *name = wanted > 0 ? "math.greatest" : "math.least";
     const cel_value *best;
+    int order;
 
     if (n == 1 && args->kind == CEL_LIST) {
         n = args->as.list->len;
@@ -28,7 +29,10 @@ static cel_value extreme(cel_call *call, const cel_value *args, size_t n, int wa
     for (size_t i = 0; i < n; i++) {
         if (!is_number(&args[i]))
             return cel_fail_overload(call, name, &args[i], 1);
-        if (cel_compare(&args[i], best) == wanted)
+        order = cel_compare(&args[i], best);
+        if (order == 2 && n > 1)
+            return cel_fail(call, CEL_ERROR_ARGUMENT, "%s() of NaN, which has no order", name);
+        if (order == wanted)
             best = &args[i];
     }
     return *best;

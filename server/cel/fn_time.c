@@ -10,7 +10,9 @@ bool cel_time_parse(const char *text, size_t len, cel_value *value)
     int64_t seconds;
     int32_t nanos;
 
-    if (!wm_time_parse_ns(text, len, &seconds, &nanos))
+    /* RFC 3339 lets an implementation refuse a small t or z, and others of this language do. */
+    if (memchr(text, 't', len) || memchr(text, 'z', len) ||
+        !wm_time_parse_ns(text, len, &seconds, &nanos))
         return false;
     *value = cel_of_timestamp(seconds, (uint32_t)nanos);
     return true;

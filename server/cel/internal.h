@@ -96,6 +96,7 @@ cel_value cel_run_problem(cel_call *call, const cel_code *code);
 cel_value cel_run_select(cel_call *call, const cel_code *code);
 cel_value cel_run_has(cel_call *call, const cel_code *code);
 cel_value cel_run_call(cel_call *call, const cel_code *code);
+cel_value cel_run_or(cel_call *call, const cel_code *code);
 cel_value cel_run_list(cel_call *call, const cel_code *code);
 cel_value cel_run_map(cel_call *call, const cel_code *code);
 extern const cel_run_fn cel_run_ops[];    /* by cel_op */

@@ -228,6 +228,19 @@ void cel_trail_undo(cel_trail *trail)
         trail->bound[--trail->n]->bound = NULL;
 }
 
+void cel_type_widen(const cel_type *arg, const cel_type *param, cel_trail *trail)
+{
+    arg = cel_type_resolve(arg);
+    if (param->kind == TYPE_VAR) {
+        if (arg->kind == TYPE_DYN && cel_type_resolve(param)->kind != TYPE_DYN)
+            bind(param, arg, trail);
+        return;
+    }
+    for (int i = 0; i < 2; i++)
+        if (param->params[i] && arg->params[i])
+            cel_type_widen(arg->params[i], param->params[i], trail);
+}
+
 /* Whether there is a dyn inside, so that the type is the less exact one. */
 static bool is_vague(const cel_type *type)
 {
@@ -242,7 +255,7 @@ const cel_type *cel_type_join(const cel_type *a, const cel_type *b)
 
     a = cel_type_resolve(a);
     b = cel_type_resolve(b);
-    if (!cel_type_unify_trail(a, b, &trail)) {
+    if (a->kind == TYPE_DYN || b->kind == TYPE_DYN || !cel_type_unify_trail(a, b, &trail)) {
         cel_trail_undo(&trail);
         return &cel_type_dyn;
     }

@@ -42,5 +42,8 @@ typedef struct cel_trail {
 } cel_trail;
 bool cel_type_unify_trail(const cel_type *a, const cel_type *b, cel_trail *trail);
 void cel_trail_undo(cel_trail *trail);
+/* After an argument has been unified with its parameter: a variable of the parameter that met dyn
+ * stands for dyn, whatever else it met. */
+void cel_type_widen(const cel_type *arg, const cel_type *param, cel_trail *trail);
 
 #endif
