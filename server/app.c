@@ -127,13 +127,6 @@ static wm_code start_server(app *app, wm_err *err)
     return rpc_server_start(&settings, &app->server, err);
 }
 
-/* For the access log. */
-static const char *subject_of(const rpc_call *call)
-{
-    const auth_principal *who = auth_principal_of(call);
-    return who == NULL ? NULL : who->subject;
-}
-
 wm_code app_start(const config *config, app **made, wm_err *err)
 {
     wm_code code = migrate(config, err);
@@ -152,7 +145,6 @@ wm_code app_start(const config *config, app **made, wm_err *err)
     if (code == WM_OK) {
         app->workflow = workflow_new(app->lanes, app->n_lanes, app->hub);
         app->geo = geo_new(app->lanes, app->n_lanes, app->hub, app->workflow);
-        obs_access_log_set_subject(subject_of);
         code = start_server(app, err);
     }
     if (code != WM_OK) {

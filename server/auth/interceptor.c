@@ -30,6 +30,13 @@ static void refuse(rpc_call *call, wm_code code, const char *reason, const char 
     rpc_fail(call, &err);
 }
 
+/* The call keeps the principal, and with it the text. */
+static void principal_set(rpc_call *call, principal *who)
+{
+    rpc_set_principal(call, who, principal_release);
+    rpc_set_subject(call, who->seen.subject);
+}
+
 /* ---- the token ---- */
 
 /* One token being verified. */
@@ -93,7 +100,7 @@ static void verify_done(lane_job *job)
         return;
     }
     token_cache_put(verify->auth->cache, verify->digest, verify->made);
-    rpc_set_principal(verify->call, verify->made, principal_release);
+    principal_set(verify->call, verify->made);
     rpc_next(verify->call);
 }
 
@@ -160,7 +167,7 @@ static void on_started(rpc_interceptor *self, rpc_call *call)
         verify_start(auth, call, token, len, digest);
         return;
     }
-    rpc_set_principal(call, found, principal_release);
+    principal_set(call, found);
     rpc_next(call);
 }
 

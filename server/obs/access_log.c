@@ -12,8 +12,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-static const char *(*subject_of)(const rpc_call *call);
-
 static wm_log_level level_of(const rpc_call *call, wm_code code)
 {
     switch (code) {
@@ -50,18 +48,21 @@ static void access_log_finished(rpc_interceptor *self, rpc_call *call, wm_code c
                                 int64_t duration_us)
 {
     wm_log_level level = level_of(call, code);
-    const char *subject;
-    char id[17];
+    char id[17], trace_id[RPC_TRACE_ID_SIZE] = "";
+    rpc_trace trace;
 
     (void)self;
     if (!wm_log_enabled(level) || (level < WM_LOG_ERROR && !line_may_be_written()))
         return;
-    subject = subject_of != NULL ? subject_of(call) : NULL;
+    /* A trace that begins here is known to nobody else, and the call's id finds it. */
+    rpc_trace_get(call, &trace);
+    if (trace.has_parent)
+        rpc_trace_id_format(&trace, trace_id);
     snprintf(id, sizeof(id), "%016" PRIx64, rpc_id(call));
     wm_log(level, "call", wm_log_s("call", id), wm_log_s("method", rpc_method(call)->path),
            wm_log_s("code", wm_code_name(code)), wm_log_i("duration_us", duration_us),
-           wm_log_s("namespace", rpc_namespace_name(call)),
-           wm_log_s("subject", subject != NULL ? subject : ""), wm_log_s("peer", rpc_peer(call)));
+           wm_log_s("namespace", rpc_namespace_name(call)), wm_log_s("subject", rpc_subject(call)),
+           wm_log_s("peer", rpc_peer(call)), wm_log_s("trace", trace_id));
 }
 
 static rpc_interceptor access_log = {.name = "access_log", .finished = access_log_finished};
@@ -69,9 +70,4 @@ static rpc_interceptor access_log = {.name = "access_log", .finished = access_lo
 rpc_interceptor *obs_access_log(void)
 {
     return &access_log;
-}
-
-void obs_access_log_set_subject(const char *(*subject)(const rpc_call *call))
-{
-    subject_of = subject;
 }

@@ -1,7 +1,10 @@
 /* server/obs/access_log.h - one JSON line per call.
  *
  *   {"time":"...","level":"info","msg":"call","call":"9b2f...","method":"/waymark...",
- *    "code":"OK","duration_us":412,"namespace":"default","subject":"alice","peer":"ipv4:..."}
+ *    "code":"OK","duration_us":412,"namespace":"default","subject":"alice","peer":"ipv4:...",
+ *    "trace":"4bf9..."}
+ *
+ * `trace` is the trace id of a client that sent a `traceparent`, else empty.
  *
  * Answered calls are logged at debug level when they are health checks or reflection, else
  * at info; those that end with INTERNAL, UNKNOWN or DATA_LOSS at error.
@@ -26,10 +29,6 @@ enum { OBS_CALLS_PER_SECOND_MAX = 500 };
 
 /* Put it first in the chain: it lets every call pass. Static. */
 rpc_interceptor *obs_access_log(void);
-
-/* Who the caller of a call is, for the log; NULL for nobody. Auth says it, so that obs need
- * not know auth. Set before the server starts. */
-void obs_access_log_set_subject(const char *(*subject)(const rpc_call *call));
 
 #ifdef __cplusplus
 }

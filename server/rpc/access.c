@@ -51,6 +51,16 @@ const char *rpc_peer(rpc_call *call)
     return call->peer != NULL ? call->peer : "";
 }
 
+const char *rpc_subject(const rpc_call *call)
+{
+    return call->subject != NULL ? call->subject : "";
+}
+
+void rpc_set_subject(rpc_call *call, const char *subject)
+{
+    call->subject = subject;
+}
+
 const char *rpc_metadata(const rpc_call *call, const char *key, size_t *len)
 {
     for (size_t i = 0; i < call->metadata.count; i++) {

@@ -6,17 +6,28 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "server/rpc/internal.h"
 
-bool rpc_call_claim(rpc_call *call)
+/* A second answer cannot be told from the first one of whoever has the call by now, so going on
+ * could show one caller what is another's. */
+static void call_answered_twice(const rpc_call *call)
 {
-    bool is_second = atomic_exchange_explicit(&call->ended, true, memory_order_acq_rel);
+    char id[17];
 
-    assert(!is_second);
-    return !is_second;
+    snprintf(id, sizeof(id), "%016" PRIx64, call->id);
+    wm_log(WM_LOG_ERROR, "a call was answered twice", wm_log_s("call", id),
+           wm_log_s("method", call->binding->method->path));
+    abort();
+}
+
+void rpc_call_claim(rpc_call *call)
+{
+    if (atomic_exchange_explicit(&call->ended, true, memory_order_acq_rel))
+        call_answered_twice(call);
 }
 
 static void call_set_status(rpc_call *call, const wm_err *err, const wm_err *violations, size_t n)
@@ -25,9 +36,13 @@ static void call_set_status(rpc_call *call, const wm_err *err, const wm_err *vio
     call->code = err->code;
     rpc_status_pack(err, violations, n, call->id, &call->message, &call->details);
     if (err->code == WM_INTERNAL) {
-        char id[17];
+        char id[17], trace_id[RPC_TRACE_ID_SIZE] = "";
+        rpc_trace trace;
+        rpc_trace_get(call, &trace);
+        if (trace.has_parent)
+            rpc_trace_id_format(&trace, trace_id);
         snprintf(id, sizeof(id), "%016" PRIx64, call->id);
-        wm_log(WM_LOG_ERROR, "internal error", wm_log_s("call", id),
+        wm_log(WM_LOG_ERROR, "internal error", wm_log_s("call", id), wm_log_s("trace", trace_id),
                wm_log_s("method", call->binding->method->path), wm_log_s("reason", err->reason),
                wm_log_s("error", err->message));
     }
@@ -57,6 +72,18 @@ static void details_add(rpc_call *call)
     place->value = grpc_slice_ref(call->details);
 }
 
+void rpc_initial_metadata_op(rpc_call *call, grpc_op *op)
+{
+    op->op = GRPC_OP_SEND_INITIAL_METADATA;
+    op->data.send_initial_metadata.count = call->n_initial;
+    op->data.send_initial_metadata.metadata = call->initial;
+    /* The core picks the best of what this client takes, perhaps nothing. */
+    if (call->binding->compresses) {
+        op->data.send_initial_metadata.maybe_compression_level.is_set = 1;
+        op->data.send_initial_metadata.maybe_compression_level.level = GRPC_COMPRESS_LEVEL_MED;
+    }
+}
+
 void rpc_call_final(rpc_call *call)
 {
     grpc_op ops[4], *op = ops;
@@ -64,9 +91,7 @@ void rpc_call_final(rpc_call *call)
     memset(ops, 0, sizeof(ops));
     details_add(call);
     if (!call->is_initial_metadata_sent) {
-        op->op = GRPC_OP_SEND_INITIAL_METADATA;
-        op->data.send_initial_metadata.count = call->n_initial;
-        op->data.send_initial_metadata.metadata = call->initial;
+        rpc_initial_metadata_op(call, op);
         op++;
     }
     if (call->reply != NULL) {
@@ -107,8 +132,7 @@ void rpc_reply(rpc_call *call, const ProtobufCMessage *response)
     wm_err *abort_err, err = {0};
 
     assert(!call->binding->method->server_streaming);
-    if (!rpc_call_claim(call))
-        return;
+    rpc_call_claim(call);
     abort_err = atomic_load_explicit(&call->abort_err, memory_order_acquire);
     if (abort_err != NULL) {
         rpc_call_set_status(call, abort_err);
@@ -124,8 +148,7 @@ void rpc_fail_all(rpc_call *call, const wm_err *err, const wm_err *violations, s
 {
     const wm_err *abort_err;
 
-    if (!rpc_call_claim(call))
-        return;
+    rpc_call_claim(call);
     abort_err = atomic_load_explicit(&call->abort_err, memory_order_acquire);
     if (abort_err != NULL)
         rpc_call_set_status(call, abort_err);

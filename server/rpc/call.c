@@ -1,9 +1,9 @@
 /* server/rpc/call.c - the life of a call, from the slot to the free list.
  *
- *   take ─> STARTING ─> DECODING ─> REQUESTED ─> HANDLED ─> final batch ─> over
- *             │ started()  │ first    │ requested() │ request(), opened()
- *             │            │ message  │             │
- *             └────────────┴──────────┴── rpc_fail ─┘
+ *   take ─> STARTING ─> ADMITTING ─> DECODING ─> REQUESTED ─> HANDLED ─> final batch ─> over
+ *             │ started()  │ limits.c   │ first    │ requested() │ request(), opened()
+ *             │            │            │ message  │             │
+ *             └────────────┴────────────┴──────────┴── rpc_fail ─┘
  *
  * Up to HANDLED the queue thread and the interceptors own the call. An interceptor may
  * answer in place or later from any thread; later answers come back to the queue
@@ -12,12 +12,16 @@
  * Inline methods are answered in one batch (metadata, message, status, close); all
  * others arm the close first, so that cancelled() can come while they work.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include <grpc/support/alloc.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "server/rpc/internal.h"
 
 /* What the queue thread is doing, so that an interceptor's answer in place needs no event. */
@@ -57,11 +61,17 @@ static rpc_call *call_alloc(rpc_queue *queue)
     if (call == NULL)
         abort();
     wm_arena_init(&call->arena, 0);
+    uv_mutex_lock(&queue->all_mutex);
+    DL_APPEND2(queue->all, call, all_prev, all_next);
+    uv_mutex_unlock(&queue->all_mutex);
     return call;
 }
 
-static void call_dispose(rpc_call *call)
+static void call_dispose(rpc_queue *queue, rpc_call *call)
 {
+    uv_mutex_lock(&queue->all_mutex);
+    DL_DELETE2(queue->all, call, all_prev, all_next);
+    uv_mutex_unlock(&queue->all_mutex);
     wm_arena_free(&call->arena);
     free(call);
 }
@@ -75,7 +85,7 @@ static void call_recycle(rpc_call *call)
     wm_arena_reset(&call->arena);
     if (!call->on_loop) {
         if (queue->n_free_calls >= RPC_FREE_CALLS_MAX) {
-            call_dispose(call);
+            call_dispose(queue, call);
             return;
         }
         call->next_free = queue->free_calls;
@@ -84,7 +94,7 @@ static void call_recycle(rpc_call *call)
         return;
     }
     if (atomic_load_explicit(&queue->calls, memory_order_relaxed) > RPC_FREE_CALLS_MAX) {
-        call_dispose(call);
+        call_dispose(queue, call);
         return;
     }
     call->next_free = atomic_load_explicit(&queue->returned, memory_order_relaxed);
@@ -99,8 +109,28 @@ void rpc_call_free_all(rpc_queue *queue)
     while (queue->free_calls != NULL) {
         rpc_call *call = queue->free_calls;
         queue->free_calls = call->next_free;
-        call_dispose(call);
+        call_dispose(queue, call);
     }
+}
+
+void rpc_calls_log(rpc_queue *queue)
+{
+    const rpc_call *call;
+    int64_t now_us = wm_monotonic_us();
+    unsigned n = 0;
+
+    uv_mutex_lock(&queue->all_mutex);
+    for (call = queue->all; call != NULL && n < RPC_STUCK_CALLS_MAX; call = call->all_next) {
+        char id[17];
+        if (!atomic_load_explicit(&call->is_live, memory_order_acquire))
+            continue;
+        snprintf(id, sizeof(id), "%016" PRIx64, call->id);
+        wm_log(WM_LOG_ERROR, "a call has not ended", wm_log_s("call", id),
+               wm_log_s("method", call->binding->method->path),
+               wm_log_i("age_us", now_us - call->start_us));
+        n++;
+    }
+    uv_mutex_unlock(&queue->all_mutex);
 }
 
 static void call_resumed(rpc_event *event, bool ok);
@@ -128,6 +158,7 @@ rpc_call *rpc_call_take(rpc_queue *queue, const rpc_binding *binding, grpc_call 
     n_calls = atomic_fetch_add_explicit(&queue->calls, 1, memory_order_relaxed) + 1;
     if (n_calls > atomic_load_explicit(&queue->calls_peak, memory_order_relaxed))
         atomic_store_explicit(&queue->calls_peak, n_calls, memory_order_relaxed);
+    atomic_store_explicit(&call->is_live, true, memory_order_release);
     return call;
 }
 
@@ -160,6 +191,8 @@ void rpc_call_over(rpc_call *call)
     rpc_queue *queue = call->queue;
 
     call_finished(call);
+    rpc_limit_leave(call);
+    atomic_store_explicit(&call->is_live, false, memory_order_relaxed);
     metadata_free(call->initial, call->n_initial);
     metadata_free(call->trailing, call->n_trailing);
     grpc_slice_unref(call->message);
@@ -219,8 +252,10 @@ static void call_closed(rpc_event *event, bool ok)
     rpc_call *call = wm_container_of(event, rpc_call, on_closed);
 
     (void)ok; /* this operation always succeeds */
-    if (call->close_cancelled)
+    if (call->close_cancelled) {
         rpc_call_cancel(call);
+        rpc_limit_cancelled(call);
+    }
     core_part_done(call);
 }
 
@@ -246,6 +281,14 @@ void rpc_call_cancel(rpc_call *call)
 
 /* ---- intake, on the queue thread ---- */
 
+static void call_fail_late(rpc_call *call)
+{
+    wm_err err = {0};
+
+    wm_fail(&err, WM_DEADLINE, "DEADLINE_PASSED", "the deadline passed before the work began");
+    rpc_fail(call, &err);
+}
+
 static void call_handle_on_loop(lane_msg *msg)
 {
     rpc_call *call = wm_container_of(msg, rpc_call, home_msg);
@@ -259,8 +302,7 @@ static void call_handle_on_loop(lane_msg *msg)
         return;
     }
     if (call->deadline_us <= wm_monotonic_us()) {
-        wm_fail(&err, WM_DEADLINE, "DEADLINE_PASSED", "the deadline passed before the work began");
-        rpc_fail(call, &err);
+        call_fail_late(call);
         return;
     }
     call->opened = true;
@@ -272,7 +314,7 @@ static void call_handle_on_loop(lane_msg *msg)
         handler->request(call, call->request);
 }
 
-static void call_arm_close(rpc_call *call)
+void rpc_call_arm_close(rpc_call *call)
 {
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
 
@@ -295,7 +337,8 @@ static void call_dispatch(rpc_call *call)
     call->on_loop = true;
     if (binding->method->client_streaming || binding->method->server_streaming)
         call->stream = rpc_stream_new(call);
-    call_arm_close(call);
+    if (!call->is_close_armed)
+        rpc_call_arm_close(call);
     call->home_msg.run = call_handle_on_loop;
     lane_post(call->queue->lane, &call->home_msg);
 }
@@ -335,6 +378,19 @@ static bool may_be_empty(const rpc_call *call)
            !grpc_call_failed_before_recv_message(call->core);
 }
 
+/* The client has half-closed without a message, or is gone, which only a client stream can tell:
+ * then nobody reads this, but the log does. */
+static void first_message_missing(rpc_call *call)
+{
+    wm_err err = {0};
+
+    if (call->binding->method->client_streaming && grpc_call_failed_before_recv_message(call->core))
+        wm_fail(&err, WM_CANCELLED, "CALL_CANCELLED", "the call was cancelled before it began");
+    else
+        wm_fail(&err, WM_INVALID, "FIELD_REQUIRED", "the call ended before its first message");
+    rpc_fail(call, &err);
+}
+
 /* True when the first message is there and good, or when the stream needs none. */
 static bool first_message_decode(rpc_call *call)
 {
@@ -343,9 +399,7 @@ static bool first_message_decode(rpc_call *call)
     if (call->received == NULL && may_be_empty(call))
         return true;
     if (call->received == NULL) {
-        /* The client has half-closed without a message, or is gone: then nobody reads this. */
-        wm_fail(&err, WM_INVALID, "FIELD_REQUIRED", "the call ended before its first message");
-        rpc_fail(call, &err);
+        first_message_missing(call);
         return false;
     }
     if (rpc_call_decode(call, &call->arena, call->received, &call->request, &err) != WM_OK) {
@@ -365,10 +419,23 @@ static void first_message_read(rpc_call *call)
     rpc_start_batch(call->core, &op, 1, &call->on_first_read);
 }
 
+/* True when the call has a place among those of its method. */
+static bool call_admit(rpc_call *call)
+{
+    if (call->binding->limiter == NULL)
+        return true;
+    return call->limit == RPC_LIMIT_NONE ? rpc_limit_enter(call) : rpc_limit_resumed(call);
+}
+
 static void call_go_on(rpc_call *call)
 {
     if (call->stage == RPC_STARTING) {
         if (!interceptors_ask(call))
+            return;
+        call->stage = RPC_ADMITTING;
+    }
+    if (call->stage == RPC_ADMITTING) {
+        if (!call_admit(call))
             return;
         call->stage = RPC_DECODING;
         if (call->binding->method->client_streaming) {
@@ -386,27 +453,43 @@ static void call_go_on(rpc_call *call)
         call_dispatch(call);
 }
 
+static void call_refuse_stopping(rpc_call *call)
+{
+    wm_err err = {0};
+
+    atomic_fetch_add_explicit(&call->queue->stats.refused_stopping, 1, memory_order_relaxed);
+    wm_fail(&err, WM_UNAVAILABLE, "SHUTTING_DOWN", "the server is stopping; connect again");
+    err.retry_after_ms = 500;
+    rpc_fail(call, &err);
+}
+
+static void call_refuse_busy(rpc_call *call)
+{
+    wm_err err = {0};
+
+    atomic_fetch_add_explicit(&call->queue->stats.refused_busy, 1, memory_order_relaxed);
+    wm_fail(&err, WM_EXHAUSTED, "TOO_MANY_CALLS", "more than %zu calls are in flight",
+            call->queue->server->calls_max);
+    err.retry_after_ms = 100;
+    rpc_fail(call, &err);
+}
+
 void rpc_call_begin(rpc_call *call)
 {
-    size_t max = call->queue->server->calls_max;
+    const rpc_server *server = call->queue->server;
+    size_t n_calls = atomic_load_explicit(&call->queue->calls, memory_order_relaxed);
 
-    if (atomic_load_explicit(&call->queue->server->draining, memory_order_acquire) &&
-        !call->binding->uncounted) {
-        wm_err err = {0};
-        wm_fail(&err, WM_UNAVAILABLE, "SHUTTING_DOWN", "the server is stopping; connect again");
-        err.retry_after_ms = 500;
-        rpc_fail(call, &err);
-        return;
-    }
-    if (atomic_load_explicit(&call->queue->calls, memory_order_relaxed) > max &&
-        !call->binding->uncounted) {
-        wm_err err = {0};
-        wm_fail(&err, WM_EXHAUSTED, "TOO_MANY_CALLS", "more than %zu calls are in flight", max);
-        err.retry_after_ms = 100;
-        rpc_fail(call, &err);
-        return;
-    }
-    call_go_on(call);
+    /* The core forgets the peer of a call that is cancelled. Inline calls are not told of that. */
+    if (!(call->binding->handler->flags & RPC_INLINE))
+        (void)rpc_peer(call);
+    if (atomic_load_explicit(&server->draining, memory_order_acquire) && !call->binding->uncounted)
+        call_refuse_stopping(call);
+    else if (n_calls > server->calls_max && !call->binding->uncounted)
+        call_refuse_busy(call);
+    else if (call->deadline_us <= call->start_us)
+        call_fail_late(call);
+    else
+        call_go_on(call);
 }
 
 static void call_first_read(rpc_event *event, bool ok)

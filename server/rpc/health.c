@@ -56,10 +56,14 @@ static bool health_is_known(const rpc_health *health, const char *name)
     return false;
 }
 
-static health_status health_now(rpc_health *health)
+bool rpc_health_get(const rpc_health *health)
 {
-    return atomic_load_explicit(&health->serving, memory_order_acquire) ? HEALTH_SERVING
-                                                                        : HEALTH_NOT_SERVING;
+    return atomic_load_explicit(&health->serving, memory_order_acquire);
+}
+
+static health_status health_now(const rpc_health *health)
+{
+    return rpc_health_get(health) ? HEALTH_SERVING : HEALTH_NOT_SERVING;
 }
 
 static void check_request(rpc_call *call, const ProtobufCMessage *message)

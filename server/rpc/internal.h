@@ -47,6 +47,10 @@ enum {
     RPC_LINGER_MS = 100,      /* between the last reply of a drain and the end of its connection */
     RPC_CLOSE_MS = 10,        /* in which the connections' own threads close them */
     RPC_STOP_WAIT_MS = 30000, /* how long drain waits for handlers that were cancelled */
+    RPC_STUCK_CALLS_MAX = 20, /* that it names before it gives up */
+    RPC_STREAMS_MAX_DEFAULT = 16384,
+    RPC_METADATA_SIZE_MAX_DEFAULT = 32 * 1024, /* tokens can be long */
+    RPC_LIMIT_TICK_MS = 10,                    /* how exactly wait_max_ms is kept */
     RPC_REPLY_METADATA_MAX = 8
 };
 
@@ -59,13 +63,18 @@ struct rpc_event {
     atomic_uint handed;
 };
 
+typedef struct rpc_limiter rpc_limiter;
+typedef struct rpc_limits rpc_limits;
+
 /* A method as it is served. */
 typedef struct rpc_binding {
     const wm_method *method;
     const rpc_handler *handler;
     void *ctx;
-    void *registered; /* the core's name of it */
-    bool uncounted;   /* answers also when calls_max is reached: health */
+    void *registered;     /* the core's name of it */
+    rpc_limiter *limiter; /* NULL: no limit of its own */
+    bool uncounted;       /* answers also when calls_max is reached: health */
+    bool compresses;      /* replies, for clients that accept it */
 } rpc_binding;
 
 typedef struct rpc_slot rpc_slot;
@@ -86,6 +95,14 @@ typedef struct rpc_queue {
     _Atomic(rpc_call *) returned;
     atomic_size_t calls;      /* in flight */
     atomic_size_t calls_peak; /* most of them since memory was given back */
+    /* Every call that was allocated, at rest or not: what drain looks through. */
+    uv_mutex_t all_mutex;
+    rpc_call *all;
+    struct {
+        atomic_size_t streams;
+        atomic_ullong received_messages, received_bytes, sent_messages, sent_bytes;
+        atomic_ullong refused_busy, refused_stopping;
+    } stats;
     uint64_t next_id;
     /* The loop's: open streams and the timer that looks at them. */
     rpc_stream *streams;
@@ -114,11 +131,14 @@ struct rpc_server {
     rpc_interceptor **interceptors;
     size_t n_interceptors;
     size_t slots_per_method, calls_max, message_size_max;
+    uint32_t stop_wait_ms;
+    rpc_limits *limits;     /* NULL: no method has one */
     rpc_tls *tls;           /* of all TLS listeners */
     rpc_adoption *adoption; /* of connections of the gate */
     int *ports;
     size_t n_ports;
     uint64_t id_prefix;
+    uint64_t trace_seed; /* first half of the ids of traces that begin here */
     rpc_health *health;
     rpc_reflection *reflection;
     /* Draining: set by drain, signalled by queue threads and loops. */
@@ -131,6 +151,7 @@ struct rpc_server {
 
 typedef enum rpc_stage {
     RPC_STARTING,  /* interceptors: started() */
+    RPC_ADMITTING, /* waits for its method's limit */
     RPC_DECODING,  /* waits for the first message of a client stream */
     RPC_REQUESTED, /* interceptors: requested() */
     RPC_HANDLED    /* given to the handler */
@@ -150,9 +171,14 @@ struct rpc_call {
     void *data;
     void *principal;
     void (*principal_release)(void *principal);
+    const char *subject;
     const char *namespace_name;
     int32_t namespace_id;
     rpc_stage stage;
+    /* limits.c; under the limiter's mutex while the call waits. */
+    rpc_call *limit_next, *limit_prev;
+    int64_t limit_until_us;
+    enum { RPC_LIMIT_NONE, RPC_LIMIT_WAITS, RPC_LIMIT_HELD, RPC_LIMIT_EXPIRED } limit;
     size_t interceptor; /* the next one to ask */
     bool on_loop;       /* home: the loop thread, else the queue thread */
     bool opened;        /* the handler knows of the call */
@@ -178,7 +204,10 @@ struct rpc_call {
     lane_msg home_msg; /* first: handle; last: over. Never both at once */
     lane_msg cancel_msg;
     rpc_call *next_free;
-    wm_arena arena; /* last: not cleared when the call is taken again */
+    atomic_bool is_live; /* taken and not yet over */
+    /* From here on nothing is cleared when the call is taken again. */
+    wm_arena arena;
+    rpc_call *all_next, *all_prev; /* in queue->all */
 };
 
 /* What only streams have. All fields are the loop's, but for those the core writes. */
@@ -204,6 +233,25 @@ struct rpc_stream {
 /* ---- server.c ---- */
 void rpc_server_changed(rpc_server *server); /* wakes drain */
 
+/* ---- arguments.c: what the core is told about connections ---- */
+void rpc_core_create(rpc_server *server, const rpc_config *config);
+
+/* ---- limits.c: calls in flight of one method ---- */
+/* Does `pattern` (see rpc_limit.method) name the method? 0: no; else how precisely. */
+size_t rpc_pattern_match(const char *pattern, const wm_method *method);
+/* Gives bindings their limiters. OPTION_INVALID when a name fits no method. */
+WM_MUST_USE wm_code rpc_limits_new(rpc_server *server, const rpc_config *config, wm_err *err);
+void rpc_limits_free(rpc_server *server); /* no lane's loop may be inside */
+/* Queue thread. True: the call has its place. False: it waits, and goes on by on_resumed, or
+ * was refused. */
+WM_MUST_USE bool rpc_limit_enter(rpc_call *call);
+/* Queue thread, when a call that waited goes on. False: it was refused. */
+WM_MUST_USE bool rpc_limit_resumed(rpc_call *call);
+/* Queue thread, when the client has gone. True: the call was waiting and has been ended. */
+bool rpc_limit_cancelled(rpc_call *call);
+/* At home, when the call is over. */
+void rpc_limit_leave(rpc_call *call);
+
 /* ---- tls.c ---- */
 WM_MUST_USE wm_code rpc_tls_new(rpc_server *server, const rpc_listener *listener,
                                 grpc_server_credentials **made, wm_err *err);
@@ -216,6 +264,7 @@ void rpc_adoption_free(rpc_server *server);
 char *rpc_adoption_peer(rpc_server *server, char *core_peer);
 
 /* ---- slot.c: from the core's queue to a call ---- */
+extern const rpc_binding rpc_unknown_binding; /* of methods that nobody registered */
 WM_MUST_USE wm_code rpc_slots_start(rpc_queue *queue, wm_err *err);
 void rpc_slots_free(rpc_queue *queue);
 /* Hands `ops` to the core; the completion runs event->run on the queue thread. */
@@ -230,6 +279,10 @@ void rpc_call_free_all(rpc_queue *queue);
 void rpc_call_over(rpc_call *call);
 /* Sends cancelled() on its way, once. */
 void rpc_call_cancel(rpc_call *call);
+/* Has the core tell when the client goes. */
+void rpc_call_arm_close(rpc_call *call);
+/* Logs the calls that have not ended, a few of them by name. */
+void rpc_calls_log(rpc_queue *queue);
 
 /* ---- message.c ---- */
 WM_MUST_USE wm_code rpc_call_decode(rpc_call *call, wm_arena *arena, grpc_byte_buffer *bytes,
@@ -238,11 +291,13 @@ WM_MUST_USE wm_code rpc_call_decode(rpc_call *call, wm_arena *arena, grpc_byte_b
 grpc_byte_buffer *rpc_call_pack(rpc_call *call, const ProtobufCMessage *message, wm_err *err);
 
 /* ---- answer.c ---- */
-/* Fixes who ends the call; false (and an assertion) when somebody has already. */
-bool rpc_call_claim(rpc_call *call);
+/* Fixes who ends the call; ends the process when somebody has already. */
+void rpc_call_claim(rpc_call *call);
 void rpc_call_set_status(rpc_call *call, const wm_err *err);
 /* Starts the batch that ends the call. */
 void rpc_call_final(rpc_call *call);
+/* The operation that sends initial metadata. */
+void rpc_initial_metadata_op(rpc_call *call, grpc_op *op);
 
 /* ---- stream.c ---- */
 rpc_stream *rpc_stream_new(rpc_call *call);
@@ -259,6 +314,7 @@ rpc_health *rpc_health_new(rpc_server *server);
 void rpc_health_free(rpc_health *health);
 rpc_service rpc_health_service(rpc_health *health);
 void rpc_health_set(rpc_health *health, bool serving);
+bool rpc_health_get(const rpc_health *health);
 
 WM_MUST_USE wm_code rpc_reflection_new(rpc_server *server, const rpc_config *config,
                                        rpc_reflection **made, wm_err *err);

@@ -19,6 +19,8 @@ wm_code rpc_call_decode(rpc_call *call, wm_arena *arena, grpc_byte_buffer *bytes
     grpc_slice *first;
     wm_code rc;
 
+    atomic_fetch_add_explicit(&call->queue->stats.received_messages, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&call->queue->stats.received_bytes, size, memory_order_relaxed);
     if (size > max)
         return wm_fail(err, WM_EXHAUSTED, "MESSAGE_TOO_LARGE",
                        "the message has %zu bytes, more than the %zu allowed", size, max);
@@ -57,5 +59,7 @@ grpc_byte_buffer *rpc_call_pack(rpc_call *call, const ProtobufCMessage *message,
     protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
     bytes = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
+    atomic_fetch_add_explicit(&call->queue->stats.sent_messages, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&call->queue->stats.sent_bytes, size, memory_order_relaxed);
     return bytes;
 }

@@ -18,9 +18,9 @@
  *   loop; a method with RPC_INLINE runs request() on the queue thread, and then
  *   must neither block nor touch what belongs to the loop.
  * - A handler ends each call exactly once (rpc_reply, rpc_fail or rpc_finish), also
- *   after cancelled(). A second end, or none by the time the server stops, is a bug
- *   and asserts. rpc_reply and rpc_fail may be called from any thread, rpc_send and
- *   rpc_finish on the loop.
+ *   after cancelled(). A second end, or none by the time the server stops, is a bug and
+ *   ends the process with a log line that names the call, in every build. rpc_reply and
+ *   rpc_fail may be called from any thread, rpc_send and rpc_finish on the loop.
  * - A client stream's first message is read before opened(), so that interceptors see it; it
  *   is delivered at the first rpc_read(). A client that half-closes without a message gets
  *   INVALID_ARGUMENT, and the handler never hears of the call; a method with RPC_MAY_BE_EMPTY
@@ -60,7 +60,9 @@ enum {
     RPC_INLINE = 1u << 0,
     /* A client stream may end without a message. Then requested() of interceptors is not asked:
      * not for methods whose permission depends on the request. */
-    RPC_MAY_BE_EMPTY = 1u << 1
+    RPC_MAY_BE_EMPTY = 1u << 1,
+    /* Replies are compressed for clients that accept it (rpc_config.compressed says it by name). */
+    RPC_COMPRESS = 1u << 2
 };
 
 /* One method's handler. Unused members are NULL. Generated code fills it. */
@@ -103,15 +105,38 @@ uint64_t rpc_id(const rpc_call *call); /* in logs */
 /* Monotonic microseconds (base/clock.h); INT64_MAX without a deadline. */
 int64_t rpc_deadline_us(const rpc_call *call);
 bool rpc_is_cancelled(const rpc_call *call); /* any thread */
-/* "ipv4:192.0.2.1:5000", "ipv6:%5B2001:db8::1%5D:5000", "unix:": behind the gate and a balancer that
- * says so, the client's own address. */
+/* "ipv4:192.0.2.1:5000", "ipv6:%5B2001:db8::1%5D:5000", "unix:": behind the gate and a balancer
+ * that says so, the client's own address. */
 const char *rpc_peer(rpc_call *call);
 /* Who the client's certificate says it is, in the call's arena; NULL without a verified one. On the
  * thread that has the call. */
 const rpc_identity *rpc_peer_identity(rpc_call *call);
+/* Who calls, for logs; "" for nobody. Set by the interceptor that knows; the text is borrowed
+ * and must stay as long as the principal. */
+const char *rpc_subject(const rpc_call *call);
+void rpc_set_subject(rpc_call *call, const char *subject);
 /* First value of a request metadata key (lower case; "-bin" values are raw), or NULL. It is
  * `*len` bytes in the call, not followed by a NUL. */
 const char *rpc_metadata(const rpc_call *call, const char *key, size_t *len);
+
+/* W3C Trace Context. `trace_id` and `parent_id` are the client's when it sent a `traceparent`
+ * (has_parent), else the trace begins here with this call. Our own span is the call's id, so that
+ * a span of ours is found in the log by it. Any thread; read anew each time, kept nowhere. */
+typedef struct rpc_trace {
+    uint8_t trace_id[16], parent_id[8];
+    uint64_t span_id; /* rpc_id() */
+    uint8_t flags;    /* bit 0: sampled */
+    bool has_parent;
+} rpc_trace;
+enum { RPC_TRACE_ID_SIZE = 33, RPC_TRACEPARENT_SIZE = 56 }; /* with the NUL */
+void rpc_trace_get(const rpc_call *call, rpc_trace *trace);
+/* As 32 hexadecimal digits. */
+void rpc_trace_id_format(const rpc_trace *trace, char text[RPC_TRACE_ID_SIZE]);
+/* What a call made on behalf of this one has to send as `traceparent`. */
+void rpc_traceparent_format(const rpc_trace *trace, char text[RPC_TRACEPARENT_SIZE]);
+/* Reads a `traceparent`; false, with nothing changed, when it is none (version 00, or a later one
+ * that begins alike). */
+WM_MUST_USE bool rpc_traceparent_parse(const char *text, size_t len, rpc_trace *trace);
 
 /* ---- what a handler keeps: one pointer of its own ---- */
 void *rpc_data(const rpc_call *call);
@@ -177,6 +202,36 @@ typedef struct rpc_listener {
     const char *client_ca_file; /* not NULL: client certificates are required (mTLS) */
 } rpc_listener;
 
+/* How many calls of a method are served at once in this process, over all lanes. More wait, in the
+ * order they came, and are refused (RESOURCE_EXHAUSTED, METHOD_BUSY, with RetryInfo) when too many
+ * wait already or after wait_max_ms. A waiting call whose client goes or whose deadline passes
+ * leaves the queue at once. Interceptors are asked started() before, so only calls that they
+ * let pass take a place. */
+typedef struct rpc_limit {
+    const char *method; /* "pkg.Service/Method"; with '*' at its end a beginning; "*" is all */
+    uint32_t in_flight_max;
+    uint32_t waiting_max;
+    uint32_t wait_max_ms; /* 0: RPC_LIMIT_WAIT_MS */
+} rpc_limit;
+enum { RPC_LIMIT_WAIT_MS = 1000, RPC_LIMIT_MAX = 1000000 };
+/* Reads "METHOD=IN_FLIGHT[:WAITING[:WAIT_MS]]" into `limit`, whose method is put into `name`. */
+enum { RPC_LIMIT_NAME_SIZE = 256 };
+WM_MUST_USE wm_code rpc_limit_parse(const char *text, rpc_limit *limit,
+                                    char name[RPC_LIMIT_NAME_SIZE], wm_err *err);
+
+/* Of each connection. 0 takes the default, which is in brackets. */
+typedef struct rpc_connection_config {
+    uint32_t keepalive_ms;         /* silence after which we ping (60,000) */
+    uint32_t keepalive_timeout_ms; /* in which the ping must be answered (20,000) */
+    uint32_t client_ping_min_ms;   /* between pings of an idle client (10,000) ... */
+    uint32_t ping_strikes_max;     /* of which so many may come too early (2) */
+    uint32_t idle_max_ms;          /* without a call, then GOAWAY (never) */
+    uint32_t age_max_ms;           /* then GOAWAY (never); calls go on ... */
+    uint32_t age_grace_ms;         /* for so long (for ever) */
+    uint32_t streams_max;          /* calls at once (calls_max, at most 16,384) */
+    uint32_t metadata_size_max;    /* bytes of a call's metadata (32 KiB) */
+} rpc_connection_config;
+
 typedef struct rpc_config {
     lane **lanes;
     size_t n_lanes;
@@ -190,6 +245,15 @@ typedef struct rpc_config {
     size_t calls_max;        /* calls in flight per lane; more get RESOURCE_EXHAUSTED; 0: 10000 */
     size_t message_size_max; /* bytes, both directions; 0: WM_WIRE_SIZE_MAX */
     size_t memory_max;       /* resource quota, bytes; 0: 64 MiB */
+    uint32_t stop_wait_ms;   /* how long a stop waits for handlers that do not end; 0: 30,000 */
+    rpc_connection_config connection;
+    const rpc_limit *limits; /* the most precise name counts, of equal ones the last */
+    size_t n_limits;
+    const char *const *compressed; /* methods whose replies are compressed, named as in rpc_limit */
+    size_t n_compressed;
+    /* Take compressed requests. They are inflated before their size can be looked at: for clients
+     * that are trusted. */
+    bool takes_compressed;
     /* FileDescriptorSets for reflection, one serialized set with imports. */
     const void *descriptor_set;
     size_t descriptor_set_size;
@@ -212,6 +276,30 @@ void rpc_server_set_serving(rpc_server *server, bool serving);
  * in flight, cancels the rest and waits for their end. Blocks; not on a loop. */
 void rpc_server_drain(rpc_server *server, uint64_t grace_ms);
 void rpc_server_free(rpc_server *server);
+
+/* ---- what the server is doing: any thread, between start and free ---- */
+bool rpc_server_is_serving(const rpc_server *server);
+/* Methods are numbered from 0; all that nobody registered share the last number. */
+size_t rpc_server_n_methods(const rpc_server *server);
+const wm_method *rpc_server_method(const rpc_server *server, size_t i);
+size_t rpc_method_index(const rpc_call *call);
+size_t rpc_server_n_lanes(const rpc_server *server);
+
+/* Cumulative, but for the first two. */
+typedef struct rpc_lane_stats {
+    uint64_t calls, streams; /* in flight; streams are among the calls */
+    uint64_t received_messages, received_bytes, sent_messages, sent_bytes; /* of messages */
+    uint64_t refused_busy, refused_stopping; /* TOO_MANY_CALLS, SHUTTING_DOWN */
+} rpc_lane_stats;
+void rpc_server_lane_stats(const rpc_server *server, size_t lane, rpc_lane_stats *stats);
+
+typedef struct rpc_limit_stats {
+    const wm_method *method;
+    uint64_t in_flight, waiting, in_flight_max, waiting_max;
+    uint64_t waited, refused; /* cumulative */
+} rpc_limit_stats;
+size_t rpc_server_n_limits(const rpc_server *server); /* methods that have one */
+void rpc_server_limit_stats(const rpc_server *server, size_t i, rpc_limit_stats *stats);
 
 #ifdef __cplusplus
 }

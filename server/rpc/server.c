@@ -21,16 +21,6 @@
 #include "base/random.h"
 #include "server/rpc/internal.h"
 
-enum {
-    METADATA_SIZE_MAX = 32 * 1024, /* tokens can be long */
-    HANDSHAKE_TIMEOUT_MS = 10000,
-    KEEPALIVE_MS = 60000,
-    KEEPALIVE_TIMEOUT_MS = 20000,
-    CLIENT_PING_MS = 10000,
-    STREAMS_PER_CONNECTION_MAX = 16384,
-    ARGS_MAX = 16
-};
-
 /* ---- the core's own log lines, as ours ---- */
 
 static void core_log(gpr_log_func_args *args)
@@ -86,7 +76,17 @@ static bool handler_fits(const rpc_handler *handler)
     return handler->request != NULL;
 }
 
-static wm_code bindings_init(rpc_server *server, wm_err *err)
+static bool compresses(const rpc_config *config, const rpc_handler *handler)
+{
+    if (handler->flags & RPC_COMPRESS)
+        return true;
+    for (size_t i = 0; i < config->n_compressed; i++)
+        if (rpc_pattern_match(config->compressed[i], handler->method) > 0)
+            return true;
+    return false;
+}
+
+static wm_code bindings_init(rpc_server *server, const rpc_config *config, wm_err *err)
 {
     size_t n = count_methods(server);
 
@@ -102,6 +102,7 @@ static wm_code bindings_init(rpc_server *server, wm_err *err)
             binding->ctx = service->ctx;
             binding->uncounted =
                 service->ctx == server->health && (binding->handler->flags & RPC_INLINE);
+            binding->compresses = compresses(config, binding->handler);
             if (!handler_fits(binding->handler))
                 abort();
             binding->registered = grpc_server_register_method(
@@ -117,52 +118,7 @@ static wm_code bindings_init(rpc_server *server, wm_err *err)
     return WM_OK;
 }
 
-/* ---- the core server ---- */
-
-static void arg_int(grpc_channel_args *args, const char *key, int value)
-{
-    grpc_arg *arg = &args->args[args->num_args++];
-
-    assert(args->num_args <= ARGS_MAX);
-    arg->type = GRPC_ARG_INTEGER;
-    arg->key = (char *)key;
-    arg->value.integer = value;
-}
-
-static void core_create(rpc_server *server, const rpc_config *config)
-{
-    grpc_arg list[ARGS_MAX + 1];
-    grpc_channel_args args = {0, list};
-    size_t streams_max = server->calls_max < STREAMS_PER_CONNECTION_MAX
-                             ? server->calls_max + 64
-                             : STREAMS_PER_CONNECTION_MAX;
-
-    server->quota = grpc_resource_quota_create("waymark");
-    grpc_resource_quota_resize(server->quota,
-                               config->memory_max ? config->memory_max : RPC_MEMORY_MAX_DEFAULT);
-
-    /* Two servers on one port would steal each other's connections silently. */
-    arg_int(&args, GRPC_ARG_ALLOW_REUSEPORT, 0);
-    /* A compressed bomb is inflated before its size is looked at: take none. */
-    arg_int(&args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
-    /* Up to twice our limit the message reaches us, and the refusal can name its reason. */
-    arg_int(&args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)(server->message_size_max * 2));
-    arg_int(&args, GRPC_ARG_MAX_CONCURRENT_STREAMS, (int)streams_max);
-    arg_int(&args, GRPC_ARG_MAX_METADATA_SIZE, METADATA_SIZE_MAX);
-    arg_int(&args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS);
-    arg_int(&args, GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS);
-    arg_int(&args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS);
-    arg_int(&args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-    arg_int(&args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, CLIENT_PING_MS);
-    /* Costs work in every call and nobody reads it. */
-    arg_int(&args, GRPC_ARG_ENABLE_CHANNELZ, 0);
-    list[args.num_args].type = GRPC_ARG_POINTER;
-    list[args.num_args].key = GRPC_ARG_RESOURCE_QUOTA;
-    list[args.num_args].value.pointer.p = server->quota;
-    list[args.num_args].value.pointer.vtable = grpc_resource_quota_arg_vtable();
-    args.num_args++;
-    server->core = grpc_server_create(&args, NULL);
-}
+/* ---- listeners ---- */
 
 static wm_code port_add(rpc_server *server, const rpc_listener *listener, wm_err *err)
 {
@@ -294,6 +250,7 @@ static void queue_stop(rpc_queue *queue)
     }
     rpc_call_free_all(queue);
     rpc_slots_free(queue);
+    uv_mutex_destroy(&queue->all_mutex);
 }
 
 /* ---- start ---- */
@@ -310,6 +267,8 @@ static void limits_init(rpc_server *server, const rpc_config *config)
     /* 24 random bits tell the calls of two processes apart in one log; then the lane and a counter.
      */
     server->id_prefix = wm_random_below(1u << 24) << 40;
+    server->trace_seed = 1 + wm_random_below(INT64_MAX);
+    server->stop_wait_ms = config->stop_wait_ms ? config->stop_wait_ms : RPC_STOP_WAIT_MS;
 }
 
 static rpc_server *server_alloc(const rpc_config *config)
@@ -333,6 +292,8 @@ static rpc_server *server_alloc(const rpc_config *config)
         server->queues[i].server = server;
         server->queues[i].lane = config->lanes[i];
         server->queues[i].next_id = (uint64_t)lane_index(config->lanes[i]) << 32;
+        if (uv_mutex_init(&server->queues[i].all_mutex) != 0)
+            abort();
     }
     return server;
 }
@@ -342,9 +303,11 @@ static wm_code server_start(rpc_server *server, const rpc_config *config, wm_err
     wm_code rc = services_init(server, config, err);
 
     if (rc == WM_OK)
-        rc = bindings_init(server, err);
+        rc = bindings_init(server, config, err);
     for (size_t i = 0; i < server->n_queues && rc == WM_OK; i++)
         rc = queue_start(&server->queues[i], err);
+    if (rc == WM_OK)
+        rc = rpc_limits_new(server, config, err);
     for (size_t i = 0; i < config->n_listeners && rc == WM_OK; i++)
         rc = port_add(server, &config->listeners[i], err);
     if (rc != WM_OK)
@@ -364,7 +327,7 @@ wm_code rpc_server_start(const rpc_config *config, rpc_server **made, wm_err *er
     gpr_set_log_function(core_log);
     grpc_init();
     server = server_alloc(config);
-    core_create(server, config);
+    rpc_core_create(server, config);
     rpc_adoption_init(server);
     rc = server_start(server, config, err);
     if (rc != WM_OK) {
@@ -384,6 +347,11 @@ int rpc_server_port(const rpc_server *server, size_t i)
 void rpc_server_set_serving(rpc_server *server, bool serving)
 {
     rpc_health_set(server->health, serving);
+}
+
+bool rpc_server_is_serving(const rpc_server *server)
+{
+    return rpc_health_get(server->health);
 }
 
 /* ---- stop ---- */
@@ -462,8 +430,10 @@ void rpc_server_drain(rpc_server *server, uint64_t grace_ms)
     atomic_store_explicit(&server->core_stopped.handed, 1, memory_order_release);
     grpc_server_shutdown_and_notify(server->core, server->queues[0].core, &server->core_stopped);
     grpc_server_cancel_all_calls(server->core);
-    if (server_wait(server, RPC_STOP_WAIT_MS, true))
+    if (server_wait(server, server->stop_wait_ms, true))
         return;
+    for (size_t i = 0; i < server->n_queues; i++)
+        rpc_calls_log(&server->queues[i]);
     wm_log(WM_LOG_ERROR, "calls were never ended by their handlers",
            wm_log_i("calls", (int64_t)server_calls(server)));
     abort();
@@ -475,6 +445,7 @@ void rpc_server_free(rpc_server *server)
         return;
     if (server->queues[0].started)
         rpc_server_drain(server, 0);
+    rpc_limits_free(server);
     for (size_t i = 0; i < server->n_queues; i++)
         queue_stop(&server->queues[i]);
     grpc_server_destroy(server->core);

@@ -29,7 +29,7 @@ struct rpc_slot {
 };
 
 static const wm_method unknown_method = {.path = "/unknown", .name = "unknown"};
-static const rpc_binding unknown_binding = {.method = &unknown_method};
+const rpc_binding rpc_unknown_binding = {.method = &unknown_method};
 
 static int64_t deadline_us(gpr_timespec deadline)
 {
@@ -79,7 +79,7 @@ static void unknown_fail(rpc_call *call, grpc_slice name)
 
 static void slot_taken_unknown(rpc_slot *slot)
 {
-    rpc_call *call = rpc_call_take(slot->queue, &unknown_binding, slot->core);
+    rpc_call *call = rpc_call_take(slot->queue, &rpc_unknown_binding, slot->core);
     grpc_call_details details = *slot->details;
 
     call->metadata = slot->metadata;

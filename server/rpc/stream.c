@@ -70,8 +70,10 @@ static void stream_over_maybe(rpc_stream *stream)
 {
     if (!stream->is_core_done || stream->is_reading || stream->is_writing)
         return;
-    if (stream->is_listed)
+    if (stream->is_listed) {
         DL_DELETE(stream->call->queue->streams, stream);
+        atomic_fetch_sub_explicit(&stream->call->queue->stats.streams, 1, memory_order_relaxed);
+    }
     rpc_call_over(stream->call); /* frees the stream */
 }
 
@@ -119,8 +121,7 @@ void rpc_finish(rpc_call *call)
 
     assert(call->binding->method->server_streaming);
     assert(lane_is_here(call->queue->lane));
-    if (!rpc_call_claim(call))
-        return;
+    rpc_call_claim(call);
     abort_err = atomic_load_explicit(&call->abort_err, memory_order_acquire);
     if (abort_err != NULL)
         rpc_call_set_status(call, abort_err);
@@ -176,8 +177,7 @@ bool rpc_send(rpc_call *call, const ProtobufCMessage *message)
         rpc_abort(call, &err);
         return true;
     }
-    ops[0].data.send_initial_metadata.count = call->n_initial;
-    ops[0].data.send_initial_metadata.metadata = call->initial;
+    rpc_initial_metadata_op(call, &ops[0]);
     ops[1].data.send_message.send_message = stream->sending;
     call->is_initial_metadata_sent = true;
     stream->is_writing = true;
@@ -301,6 +301,7 @@ void rpc_stream_open(rpc_stream *stream)
 
     DL_APPEND(queue->streams, stream);
     stream->is_listed = true;
+    atomic_fetch_add_explicit(&queue->stats.streams, 1, memory_order_relaxed);
     if (queue->stopping)
         stream_stop(stream);
 }

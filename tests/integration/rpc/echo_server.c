@@ -3,8 +3,11 @@
  * One service, waymark.test.Echo, of well-known messages, so that a client needs no
  * generated code. It prints one JSON line with its ports and stops on SIGTERM.
  *
- *   echo_server [--lanes N] [--calls N] [--message-size N] [--grace MS] [--quiet]
- *               [--tls CERT KEY] [--mtls CERT KEY CA]
+ *   echo_server [--lanes N] [--calls N] [--message-size N] [--grace MS] [--stop-wait MS] [--quiet]
+ *               [--tls CERT KEY] [--mtls CERT KEY CA] [--unix PATH] [--limit SPEC]...
+ *               [--compress PATTERN] [--take-compressed] [--NUMBER N]...
+ *
+ * NUMBER is one of rpc_connection_config's: see numbers_of().
  */
 #include <assert.h>
 #include <signal.h>
@@ -17,6 +20,7 @@
 #include "google/protobuf/wrappers.pb-c.h"
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "server/obs/access_log.h"
 #include "server/rpc/rpc.h"
@@ -25,6 +29,8 @@ typedef Google__Protobuf__StringValue string_value;
 
 static struct {
     atomic_int cancelled, ended, messages;
+    atomic_int slow_now, slow_peak, stuck_now;
+    atomic_llong cancelled_at_us; /* the last CancelTime */
 } counters;
 
 static const char *text_of(const ProtobufCMessage *message)
@@ -106,7 +112,14 @@ static void stuck_request(rpc_call *call, const ProtobufCMessage *request)
 {
     (void)call;
     (void)request;
+    atomic_fetch_add(&counters.stuck_now, 1);
     atomic_fetch_add(&counters.messages, 1);
+}
+
+static void stuck_ended(rpc_call *call)
+{
+    atomic_fetch_sub(&counters.stuck_now, 1);
+    any_ended(call);
 }
 
 static void any_cancelled(rpc_call *call)
@@ -135,10 +148,19 @@ static void slow_fired(uv_timer_t *timer)
     uv_close((uv_handle_t *)timer, slow_closed);
 }
 
+static void slow_ended(rpc_call *call)
+{
+    atomic_fetch_sub(&counters.slow_now, 1);
+    any_ended(call);
+}
+
 static void slow_request(rpc_call *call, const ProtobufCMessage *request)
 {
     slow_op *op = calloc(1, sizeof(*op));
+    int now = atomic_fetch_add(&counters.slow_now, 1) + 1, peak = atomic_load(&counters.slow_peak);
 
+    while (now > peak && !atomic_compare_exchange_weak(&counters.slow_peak, &peak, now))
+        ;
     op->call = call;
     op->timer.data = op;
     uv_timer_init(lane_loop(rpc_lane(call)), &op->timer);
@@ -165,13 +187,99 @@ static void deep_request(rpc_call *call, const ProtobufCMessage *request)
 
 static void counters_request(rpc_call *call, const ProtobufCMessage *request)
 {
-    char text[128];
+    char text[256];
 
     (void)request;
-    snprintf(text, sizeof(text), "{\"cancelled\": %d, \"ended\": %d, \"messages\": %d}",
+    snprintf(text, sizeof(text),
+             "{\"cancelled\": %d, \"ended\": %d, \"messages\": %d, \"slow_now\": %d, "
+             "\"slow_peak\": %d, \"stuck_now\": %d, \"cancelled_at_us\": %lld}",
              atomic_load(&counters.cancelled), atomic_load(&counters.ended),
-             atomic_load(&counters.messages));
+             atomic_load(&counters.messages), atomic_load(&counters.slow_now),
+             atomic_load(&counters.slow_peak), atomic_load(&counters.stuck_now),
+             atomic_load(&counters.cancelled_at_us));
     reply_text(call, text);
+}
+
+/* Two answers, which no handler may give. */
+static void twice_request(rpc_call *call, const ProtobufCMessage *request)
+{
+    reply_text(call, text_of(request));
+    reply_text(call, text_of(request));
+}
+
+/* An answer of so many bytes; as a stream, one message of them. */
+static void big_text(const ProtobufCMessage *request, string_value *value, char **text)
+{
+    size_t n = (size_t)atoi(text_of(request));
+
+    *text = malloc(n + 1);
+    memset(*text, 'x', n);
+    (*text)[n] = '\0';
+    string_init(value, *text);
+}
+
+static void big_request(rpc_call *call, const ProtobufCMessage *request)
+{
+    string_value value;
+    char *text;
+
+    big_text(request, &value, &text);
+    rpc_reply(call, &value.base);
+    free(text);
+}
+
+static void big_stream_request(rpc_call *call, const ProtobufCMessage *request)
+{
+    string_value value;
+    char *text;
+
+    big_text(request, &value, &text);
+    if (!rpc_send(call, &value.base))
+        abort();
+    free(text);
+}
+
+/* No answer, whatever happens. */
+static void never_request(rpc_call *call, const ProtobufCMessage *request)
+{
+    (void)call;
+    (void)request;
+    atomic_fetch_add(&counters.messages, 1);
+}
+
+/* What the runtime knows of the call: traceparent, peer, subject, deadline in ms from now. */
+static void context_request(rpc_call *call, const ProtobufCMessage *request)
+{
+    char text[512], parent[RPC_TRACEPARENT_SIZE], trace_id[RPC_TRACE_ID_SIZE];
+    int64_t deadline_us = rpc_deadline_us(call);
+    rpc_trace trace;
+
+    (void)request;
+    rpc_trace_get(call, &trace);
+    rpc_trace_id_format(&trace, trace_id);
+    rpc_traceparent_format(&trace, parent);
+    snprintf(
+        text, sizeof(text),
+        "{\"traceparent\": \"%s\", \"trace\": \"%s\", \"has_parent\": %s, \"peer\": \"%s\", "
+        "\"subject\": \"%s\", \"deadline_ms\": %lld, \"path\": \"%s\"}",
+        parent, trace_id, trace.has_parent ? "true" : "false", rpc_peer(call), rpc_subject(call),
+        deadline_us == INT64_MAX ? -1LL : (long long)((deadline_us - wm_monotonic_us()) / 1000),
+        rpc_method(call)->path);
+    reply_text(call, text);
+}
+
+/* Answers only when it is cancelled, and keeps the time of that. */
+static void cancel_time_request(rpc_call *call, const ProtobufCMessage *request)
+{
+    (void)call;
+    (void)request;
+    atomic_fetch_add(&counters.messages, 1);
+}
+
+static void cancel_time_cancelled(rpc_call *call)
+{
+    atomic_store(&counters.cancelled_at_us, wm_monotonic_us());
+    any_cancelled(call);
 }
 
 /* ---- server streaming: as many messages as asked, each of 1,000 bytes and its number ---- */
@@ -297,6 +405,15 @@ static const wm_method methods[] = {
      .client_streaming = true,
      .server_streaming = true,
      ECHO_STRINGS},
+    {.path = "/waymark.test.Echo/Twice", .name = "Twice", ECHO_STRINGS},
+    {.path = "/waymark.test.Echo/Never", .name = "Never", ECHO_STRINGS},
+    {.path = "/waymark.test.Echo/Context", .name = "Context", ECHO_STRINGS},
+    {.path = "/waymark.test.Echo/CancelTime", .name = "CancelTime", ECHO_STRINGS},
+    {.path = "/waymark.test.Echo/Big", .name = "Big", ECHO_STRINGS},
+    {.path = "/waymark.test.Echo/BigStream",
+     .name = "BigStream",
+     .server_streaming = true,
+     ECHO_STRINGS},
 };
 
 static const rpc_handler handlers[] = {
@@ -306,8 +423,8 @@ static const rpc_handler handlers[] = {
     {.method = &methods[3],
      .request = stuck_request,
      .cancelled = any_cancelled,
-     .ended = any_ended},
-    {.method = &methods[4], .request = slow_request, .ended = any_ended},
+     .ended = stuck_ended},
+    {.method = &methods[4], .request = slow_request, .ended = slow_ended},
     {.method = &methods[5], .flags = RPC_INLINE, .request = fail_request, .ended = any_ended},
     {.method = &methods[6], .flags = RPC_INLINE, .request = deep_request},
     {.method = &methods[7], .flags = RPC_INLINE, .request = counters_request},
@@ -334,6 +451,12 @@ static const rpc_handler handlers[] = {
      .writable = rpc_read,
      .cancelled = chat_cancelled,
      .ended = any_ended},
+    {.method = &methods[12], .request = twice_request},
+    {.method = &methods[13], .request = never_request},
+    {.method = &methods[14], .request = context_request},
+    {.method = &methods[15], .request = cancel_time_request, .cancelled = cancel_time_cancelled},
+    {.method = &methods[16], .request = big_request},
+    {.method = &methods[17], .request = big_stream_request, .cancelled = chat_cancelled},
 };
 
 static const wm_service service = {
@@ -402,6 +525,7 @@ static void on_loop(rpc_call *call)
 static void gate_started(rpc_interceptor *self, rpc_call *call)
 {
     (void)self;
+    rpc_set_subject(call, asks(call, "x-subject") ? "somebody" : NULL);
     if (asks(call, "x-refuse"))
         refuse(call, "REFUSED");
     else if (asks(call, "x-later") || asks(call, "x-refuse-later"))
@@ -455,8 +579,67 @@ typedef struct options {
     size_t n_lanes;
     uint64_t grace_ms;
     rpc_config config;
-    rpc_listener listeners[2];
+    rpc_listener listeners[3];
+    rpc_limit limits[8];
+    char limit_names[8][RPC_LIMIT_NAME_SIZE];
+    const char *compressed[1];
 } options;
+
+/* A number of rpc_connection_config by its name, with dashes. */
+static uint32_t *number_of(rpc_connection_config *connection, const char *name)
+{
+    const struct {
+        const char *name;
+        uint32_t *number;
+    } numbers[] = {
+        {"--keepalive-ms", &connection->keepalive_ms},
+        {"--keepalive-timeout-ms", &connection->keepalive_timeout_ms},
+        {"--client-ping-min-ms", &connection->client_ping_min_ms},
+        {"--ping-strikes-max", &connection->ping_strikes_max},
+        {"--idle-max-ms", &connection->idle_max_ms},
+        {"--age-max-ms", &connection->age_max_ms},
+        {"--age-grace-ms", &connection->age_grace_ms},
+        {"--streams-max", &connection->streams_max},
+        {"--metadata-size-max", &connection->metadata_size_max},
+    };
+
+    for (size_t i = 0; i < WM_ARRAY_LEN(numbers); i++)
+        if (strcmp(numbers[i].name, name) == 0)
+            return numbers[i].number;
+    return NULL;
+}
+
+static void limit_add(options *options, const char *text)
+{
+    size_t n = options->config.n_limits++;
+    wm_err err = {0};
+
+    if (rpc_limit_parse(text, &options->limits[n], options->limit_names[n], &err) != WM_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        exit(2);
+    }
+}
+
+static void option_other(options *options, const char *name, const char *value)
+{
+    uint32_t *number = number_of(&options->config.connection, name);
+
+    if (number != NULL) {
+        *number = (uint32_t)atoi(value);
+    } else if (strcmp(name, "--limit") == 0) {
+        limit_add(options, value);
+    } else if (strcmp(name, "--compress") == 0) {
+        options->compressed[0] = value;
+        options->config.n_compressed = 1;
+    } else if (strcmp(name, "--stop-wait") == 0) {
+        options->config.stop_wait_ms = (uint32_t)atoi(value);
+    } else if (strcmp(name, "--unix") == 0) {
+        options->listeners[options->config.n_listeners++].address = value;
+    } else {
+        fprintf(stderr, "no option %s\n", name);
+        exit(2);
+    }
+}
 
 static void options_read(options *options, int argc, char **argv)
 {
@@ -479,6 +662,11 @@ static void options_read(options *options, int argc, char **argv)
             tls->key_file = argv[++i];
             tls->client_ca_file = is_mutual ? argv[++i] : NULL;
             options->config.n_listeners = 2;
+        } else if (strcmp(argv[i], "--take-compressed") == 0) {
+            options->config.takes_compressed = true;
+        } else {
+            option_other(options, argv[i], argv[i + 1]);
+            i++;
         }
     }
 }
@@ -495,7 +683,7 @@ int main(int argc, char **argv)
                    .interceptors = interceptors,
                    .n_interceptors = WM_ARRAY_LEN(interceptors),
                    .n_listeners = 1},
-        .listeners = {{.address = "127.0.0.1:0"}, {.address = "localhost:0"}},
+        .listeners = {{.address = "127.0.0.1:0"}, {.address = "localhost:0"}, {0}},
     };
     lane *lanes[16];
     rpc_server *server;
@@ -514,6 +702,8 @@ int main(int argc, char **argv)
     options.config.lanes = lanes;
     options.config.n_lanes = options.n_lanes;
     options.config.listeners = options.listeners;
+    options.config.limits = options.limits;
+    options.config.compressed = options.compressed;
     if (rpc_server_start(&options.config, &server, &err) != WM_OK) {
         fprintf(stderr, "%s\n", err.message);
         return 1;

@@ -1,11 +1,12 @@
-"""Just enough HTTP/2 to send what no gRPC client would: headers without a body, half a message."""
+"""Just enough HTTP/2 to send what no gRPC client would, and to see the frames that come back."""
 
 import socket
 import struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING = 0, 1, 3, 4, 6
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
+REFUSED_STREAM, ENHANCE_YOUR_CALM = 7, 11
 
 
 def frame(kind, flags, stream, payload=b""):
@@ -18,7 +19,7 @@ def literal(name, value):
     return b"\x10" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
 
 
-def request_headers(path):
+def request_headers(path, more=()):
     fields = [
         (":method", "POST"),
         (":scheme", "http"),
@@ -27,18 +28,21 @@ def request_headers(path):
         ("te", "trailers"),
         ("content-type", "application/grpc"),
     ]
-    return b"".join(literal(name, value) for name, value in fields)
+    return b"".join(literal(name, value) for name, value in fields + list(more))
 
 
 class Connection:
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.settimeout(20)
         self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0))
         self.next_stream = 1
+        self.buffer = b""
 
-    def open(self, path, n=1):
+    def open(self, path, n=1, headers=()):
         """Opens n streams with headers alone; the id of the last."""
-        block = request_headers(path)
+        block = request_headers(path, headers)
         frames = []
         for _ in range(n):
             frames.append(frame(HEADERS, END_HEADERS, self.next_stream, block))
@@ -49,24 +53,39 @@ class Connection:
     def send(self, stream, payload, flags=0):
         self.socket.sendall(frame(DATA, flags, stream, payload))
 
+    def acknowledge(self):
+        self.socket.sendall(frame(SETTINGS, ACK, 0))
+
+    def frames(self):
+        """What comes, as (kind, flags, stream, payload), until the server closes."""
+        while True:
+            while len(self.buffer) >= 9:
+                size = int.from_bytes(self.buffer[:3], "big")
+                if len(self.buffer) < 9 + size:
+                    break
+                kind, flags, stream = struct.unpack(">BBI", self.buffer[3:9])
+                payload, self.buffer = self.buffer[9 : 9 + size], self.buffer[9 + size :]
+                yield kind, flags, stream, payload
+            try:
+                received = self.socket.recv(65536)
+            except ConnectionResetError:
+                return
+            if not received:
+                return
+            self.buffer += received
+
+    def wait(self, kind, stream=None):
+        """The flags and payload of the next frame of this kind; fails when the server closes first."""
+        for found, flags, of, payload in self.frames():
+            if found == kind and (stream is None or of == stream):
+                return flags, payload
+        raise ConnectionError("the server closed the connection")
+
     def ping(self):
         """Returns when the server has seen everything sent before."""
         self.socket.sendall(frame(SETTINGS, ACK, 0) + frame(PING, 0, 0, b"waymark!"))
-        self.socket.settimeout(20)
-        buffer = b""
-        while True:
-            received = self.socket.recv(65536)
-            if not received:
-                raise ConnectionError("the server closed the connection")
-            buffer += received
-            while len(buffer) >= 9:
-                size = int.from_bytes(buffer[:3], "big")
-                if len(buffer) < 9 + size:
-                    break
-                kind, flags = buffer[3], buffer[4]
-                buffer = buffer[9 + size :]
-                if kind == PING and flags & ACK:
-                    return
+        while not self.wait(PING)[0] & ACK:
+            pass
 
     def close(self):
         self.socket.close()
