@@ -319,6 +319,38 @@ typedef struct cel_vars {
 cel_value cel_eval(const cel_program *program, const cel_vars *vars, uint64_t *cost,
                    wm_arena *arena);
 
+/* ---- partial evaluation ---- */
+
+/* What is not known: a variable by its place, or a part of it, by the names on the way, where "*"
+ * is any name: "" or NULL is all of it, "attributes.color", "*.owner". */
+typedef struct cel_unknown {
+    size_t place;
+    const char *path;
+} cel_unknown;
+
+typedef struct cel_unknowns {
+    const cel_unknown *paths;
+    size_t n_paths;
+    const char *const *functions; /* of the host: whose calls must wait as well */
+    size_t n_functions;
+} cel_unknowns;
+
+/* Reads "resource", "resource.*": a declared variable and the rest. `path` points into `text`. */
+WM_MUST_USE wm_code cel_unknown_parse(const cel_env *env, const char *text, cel_unknown *unknown,
+                                      wm_err *err);
+
+typedef struct cel_partial {
+    cel_value value;       /* decided, also as an error; CEL_ABSENT when there is a residual */
+    cel_program *residual; /* the caller's to free */
+} cel_partial;
+
+/* Evaluates as far as the known variables go. The residual gives, with the rest known, what the
+ * program gives with everything known; it has the variables of the same environment at the same
+ * places, holds what was known as constants, and depends on nothing else. `vars` and `cost` as
+ * for cel_eval(); the residual's text is for people: it may hold what a checker would refuse. */
+cel_partial cel_eval_partial(const cel_program *program, const cel_vars *vars,
+                             const cel_unknowns *unknowns, uint64_t *cost, wm_arena *arena);
+
 /* For functions of the host. */
 wm_arena *cel_call_arena(cel_call *call);
 void *cel_call_data(cel_call *call);

@@ -168,6 +168,9 @@ static const cel_code *make(compiler *c, const cel_ast *ast)
         c->failed = true;
         return NULL;
     }
+    code->id = c->program->codes++;
+    code->ast = ast;
+    code->type = (uint8_t)cel_type_resolve(ast->type)->kind;
     code->pos = ast->pos;
     code->name = ast->name;
     code->name_len = ast->name_len;

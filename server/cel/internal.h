@@ -22,13 +22,16 @@ struct cel_code {
     uint32_t place; /* of a variable, or the first slot of a macro */
     uint32_t name_len;
     bool optional, two;
+    uint8_t type; /* the kind of the static type, see types.h */
     const char *name;
     const cel_code **args;
     cel_value value;
     const bool *marks;
     const cel_function *const *overloads;
     uint32_t n_overloads;
+    uint32_t id;            /* from 0 in the order of the text, for tables beside the code */
     const cel_regex *regex; /* of a constant pattern among the arguments */
+    const cel_ast *ast;     /* what it was made from */
 };
 
 /* One evaluation. */
@@ -64,7 +67,7 @@ struct cel_program {
     const cel_code *code;
     const char *type;
     uint64_t cost;
-    uint32_t slots;
+    uint32_t slots, codes;
     struct cel_pattern *patterns; /* compiled with the program */
 };
 
@@ -101,6 +104,27 @@ cel_value cel_run_list(cel_call *call, const cel_code *code);
 cel_value cel_run_map(cel_call *call, const cel_code *code);
 extern const cel_run_fn cel_run_ops[];    /* by cel_op */
 extern const cel_run_fn cel_run_macros[]; /* by cel_macro */
+
+/* ---- partial.c ---- */
+
+enum { CEL_STEPS_MAX = 32 };
+
+/* a.b["c"]: a variable and the names that lead on from it. */
+typedef struct cel_path {
+    const cel_code *variable;
+    bool optional; /* with .? or [? on the way */
+    size_t n;
+    struct {
+        const char *name;
+        size_t len;
+    } steps[CEL_STEPS_MAX];
+} cel_path;
+
+/* False when it is something else. */
+bool cel_path_of(const cel_code *code, cel_path *path);
+bool cel_path_add(cel_path *path, const char *name, size_t len);
+/* A program of those operands of the && at the top of `program` (or of all of it) that are kept. */
+cel_program *cel_program_some(const cel_program *program, const bool *kept, cel_call *call);
 
 /* ---- errors and limits ---- */
 
@@ -167,6 +191,10 @@ void cel_double_plain(double real, wm_buf *buf);        /* without an exponent *
 size_t cel_duration_text(int64_t nanos, char text[48]); /* "1.5s" */
 size_t cel_timestamp_text(const cel_value *time, char text[48]);
 bool cel_is_zero(const cel_value *value);
+
+/* A copy that holds on to nothing outside of `arena`; CEL_ERROR, and `call->fatal`, when it is too
+ * large. */
+cel_value cel_value_keep(cel_call *call, wm_arena *arena, const cel_value *value);
 
 /* ---- functions ---- */
 

@@ -277,6 +277,79 @@ cel_value cel_list_build(cel_call *call, const cel_value *items, size_t n)
     return value.kind == CEL_ERROR ? cel_fail_memory(call) : value;
 }
 
+static cel_value keep(cel_call *call, wm_arena *arena, const cel_value *value, int depth);
+
+static cel_value keep_list(cel_call *call, wm_arena *arena, const cel_list *list, int depth)
+{
+    cel_value *items = wm_arena_array(arena, list->len + 1u, sizeof *items);
+
+    if (!items)
+        return cel_fail_memory(call);
+    for (uint32_t i = 0; !call->fatal && i < list->len; i++)
+        items[i] = keep(call, arena, &list->items[i], depth + 1);
+    return cel_list_value(arena, items, list->len);
+}
+
+static cel_value keep_map(cel_call *call, wm_arena *arena, const cel_map *map, int depth)
+{
+    cel_entry *entries = wm_arena_array(arena, map->len + 1u, sizeof *entries);
+    const cel_entry *from = cel_map_entries(map, call->arena);
+
+    if (!entries || (map->len > 0 && !from))
+        return cel_fail_memory(call);
+    for (uint32_t i = 0; !call->fatal && i < map->len; i++) {
+        entries[i].key = keep(call, arena, &from[i].key, depth + 1);
+        entries[i].value = keep(call, arena, &from[i].value, depth + 1);
+    }
+    return call->fatal ? cel_of_null() : cel_map_value(arena, entries, map->len);
+}
+
+static cel_value keep_bytes(wm_arena *arena, cel_value value, const void *bytes, size_t size)
+{
+    value.as.text = wm_arena_memdup(arena, bytes, size > 0 ? size : 1);
+    return value.as.text ? value : error_value(&error_full);
+}
+
+static cel_value keep_optional(cel_call *call, wm_arena *arena, const cel_value *inner, int depth)
+{
+    cel_value *kept = wm_arena_alloc(arena, sizeof *kept);
+
+    if (!kept)
+        return cel_fail_memory(call);
+    *kept = keep(call, arena, inner, depth + 1);
+    return (cel_value){.kind = CEL_OPTIONAL, .as = {.optional = kept}};
+}
+
+/* Lists may hold the same list many times; the copy does not share, so each part is paid for. */
+static cel_value keep(cel_call *call, wm_arena *arena, const cel_value *value, int depth)
+{
+    if (depth > CEL_DEPTH_MAX || !cel_spend(call, 1))
+        return cel_fail_cost(call);
+    switch (value->kind) {
+    case CEL_STRING:
+    case CEL_BYTES:
+        return keep_bytes(arena, *value, value->len > 0 ? value->as.text : "", value->len);
+    case CEL_IP:
+    case CEL_CIDR:
+        return keep_bytes(arena, *value, value->as.net, sizeof *value->as.net);
+    case CEL_LIST:
+        return keep_list(call, arena, value->as.list, depth);
+    case CEL_MAP:
+        return keep_map(call, arena, value->as.map, depth);
+    case CEL_OPTIONAL:
+        return value->as.optional ? keep_optional(call, arena, value->as.optional, depth) : *value;
+    default:
+        return *value;
+    }
+}
+
+cel_value cel_value_keep(cel_call *call, wm_arena *arena, const cel_value *value)
+{
+    cel_value kept = keep(call, arena, value, 0);
+
+    return kept.kind == CEL_ERROR && !call->fatal ? cel_fail_memory(call) : kept;
+}
+
 cel_value cel_optional_of(cel_call *call, cel_value value)
 {
     cel_value *kept = cel_alloc(call, sizeof *kept);
