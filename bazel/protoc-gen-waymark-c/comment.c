@@ -53,6 +53,10 @@ void emit(FILE *out, const model_file *file, const model_service *service,
     static const model_method no_method;
     char n_methods[24], call[512];
 
+    /* The runtime that servers stand on: waymark's own, or the installed one. */
+    const char *rpc = file->is_tree ? "rpc_" : "waymark_server_";
+    const char *type = file->is_tree ? "rpc_" : "waymark_";
+
     service = service ? service : &no_service;
     method = method ? method : &no_method;
     snprintf(n_methods, sizeof(n_methods), "%zu", service->n_methods);
@@ -76,6 +80,10 @@ void emit(FILE *out, const model_file *file, const model_service *service,
         {"request", method->request_prefix},
         {"Response", method->response_type},
         {"response", method->response_prefix},
+        {"rpc", rpc},
+        {"type", type},
+        {"typed", file->is_tree ? "rpc_typed" : "waymark__server_typed"},
+        {"MUST_USE", file->is_tree ? "WM_MUST_USE" : "WAYMARK_MUST_USE"},
     };
 
     template_write(out, names, sizeof(names) / sizeof(names[0]), text);

@@ -2,7 +2,8 @@
  *
  * Templates may use $file$ $stem$; with a service $Service$ $full$ $service$ $SERVICE$
  * $n_methods$; with a method also $Method$ $method$ $METHOD$ $member$ $call$ (the two lower
- * names joined) $Request$ $request$ $Response$ $response$.
+ * names joined) $Request$ $request$ $Response$ $response$. $rpc$ and $type$ begin the names of the
+ * server's runtime; $typed$ and $MUST_USE$ are names of it.
  */
 #ifndef WAYMARK_PROTOC_GEN_EMIT_H
 #define WAYMARK_PROTOC_GEN_EMIT_H

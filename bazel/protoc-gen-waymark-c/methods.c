@@ -3,7 +3,9 @@
 
 void emit_methods_header(FILE *out, const model_file *file)
 {
-    emit_header_begin(out, file, "methods", "#include \"base/method.h\"");
+    emit_header_begin(out, file, "methods",
+                      file->is_tree ? "#include \"base/method.h\""
+                                    : "#include <waymark/method.h>\n");
     for (size_t i = 0; i < file->n_services; i++) {
         const model_service *service = &file->services[i];
 

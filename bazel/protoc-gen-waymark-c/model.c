@@ -7,6 +7,7 @@
 
 #include "bazel/protoc-gen-waymark-c/names.h"
 #include "bazel/protoc-gen-waymark-c/option.h"
+#include "bazel/protoc-gen-waymark-c/set.h"
 #include "bazel/protoc-gen-waymark-c/types.h"
 
 typedef Google__Protobuf__Compiler__CodeGeneratorRequest request_type;
@@ -159,6 +160,7 @@ model_file *model_new(const request_type *request, const char *name)
         model_free(model);
         return NULL;
     }
+    model->set = set_pack(request, file, &model->set_size);
     if (model->n_includes > 0)
         qsort(model->includes, model->n_includes, sizeof(model->includes[0]), compare_texts);
     return model;
@@ -192,6 +194,7 @@ void model_free(model_file *file)
         free(file->includes[i]);
     free(file->includes);
     free(file->services);
+    free(file->set);
     free(file->stem);
     free(file);
 }

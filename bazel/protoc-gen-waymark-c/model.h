@@ -49,6 +49,8 @@ typedef struct model_file {
     model_service *services;
     size_t n_services;
     bool is_tree; /* see options.h */
+    uint8_t *set; /* a FileDescriptorSet of the file and all that it imports */
+    size_t set_size;
 } model_file;
 
 /* NULL when there is no file `name` in the request, or a type of it is not defined there. */
