@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # dev.d/test.sh - every test, and the count at the end.
 
-GRPCURL_VERSION=v1.9.1
+GRPCURL_MODULE=github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.1
 
 # The labels to test, one a line: all, or those that hold one of the filters.
 test_labels() {
@@ -18,31 +18,45 @@ test_labels() {
     printf '%s\n' "$labels"
 }
 
-# grpcurl is not in Debian.  Where Go is at hand it is built once; else its tests say they skip.
-find_grpcurl() {
-    local dir=$WORK_DIR/tools
-    if have grpcurl; then
-        command -v grpcurl
-    elif [ -x "$dir/grpcurl" ]; then
-        printf '%s\n' "$dir/grpcurl"
+# find_go_tool NAME MODULE@VERSION: where the program is.  It is not in Debian: where Go is at hand it
+# is built once; else nothing is printed and its tests say they skip.
+find_go_tool() {
+    local name=$1 module=$2 dir=$WORK_DIR/tools
+    if have "$name"; then
+        command -v "$name"
+    elif [ -x "$dir/$name" ]; then
+        printf '%s\n' "$dir/$name"
     elif have go; then
-        step "Building grpcurl $GRPCURL_VERSION"
-        if GOBIN=$dir GOFLAGS=-mod=mod go install \
-            "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL_VERSION" >&2; then
-            printf '%s\n' "$dir/grpcurl"
+        step "Building $name ${module##*@}"
+        if GOBIN=$dir GOFLAGS=-mod=mod go install -p 1 "$module" >&2; then
+            printf '%s\n' "$dir/$name"
         fi
+    fi
+}
+
+find_grpcurl() {
+    find_go_tool grpcurl "$GRPCURL_MODULE"
+}
+
+# tool_environment VARIABLE NAME MODULE@VERSION: tells tests of a tool, or people that it is missing.
+tool_environment() {
+    local found
+    found=$(find_go_tool "$2" "$3")
+    if [ -n "$found" ]; then
+        printf '%s\n' "--test_env=$1=$found"
+    else
+        note "skipped: tests by $2 (neither $2 nor go is here)"
     fi
 }
 
 # What tests get from outside the tree, as Bazel options.
 test_environment() {
-    local grpcurl grpc_go cel_go shared
-    grpcurl=$(find_grpcurl)
-    if [ -n "$grpcurl" ]; then
-        printf '%s\n' "--test_env=GRPCURL=$grpcurl"
-    else
-        note "skipped: tests by grpcurl (neither grpcurl nor go is here)"
-    fi
+    local grpc_go cel_go shared
+    tool_environment GRPCURL grpcurl "$GRPCURL_MODULE"
+    tool_environment GRPC_HEALTH_PROBE grpc-health-probe \
+        github.com/grpc-ecosystem/grpc-health-probe@v0.4.25
+    tool_environment GHZ ghz github.com/bojand/ghz/cmd/ghz@v0.120.0
+    tool_environment H2SPEC h2spec github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
     grpc_go=$(find_grpc_go)
     if [ -n "$grpc_go" ]; then
         printf '%s\n' "--test_env=GRPC_GO_INTEROP=$grpc_go"
@@ -83,7 +97,7 @@ cmd_test() {
         config=$(config_option "$1") || die 2 "test: unknown option $1"
         shift
     done
-    need build run test
+    need build run test grpcpp # the peer of h2spec's cases
     mkdir -p "$WORK_DIR"
     found=$(test_labels "$@")
     [ -n "$found" ] || die 1 "no test matches: $*"

@@ -1,7 +1,7 @@
 /* tests/bench/grpcpp_async.cc - what grpc++ does with the same core: the peer of `./dev bench
  * grpcpp`.
  *
- *   grpcpp_async --port PORT [--slots N]
+ *   grpcpp_async --port PORT [--slots N] [--arg NAME INTEGER]...
  *
  * grpc.testing.TestService/EmptyCall and UnaryCall on the completion queue interface, the way that
  * grpc's own benchmarks write it: one thread, some calls that wait for requests, each a small state
@@ -112,7 +112,7 @@ void serve(ServerCompletionQueue *queue)
 
 int usage(const char *program)
 {
-    std::fprintf(stderr, "usage: %s --port PORT [--slots N]\n", program);
+    std::fprintf(stderr, "usage: %s --port PORT [--slots N] [--arg NAME INTEGER]...\n", program);
     return 2;
 }
 
@@ -122,14 +122,19 @@ int main(int argc, char **argv)
 {
     int port = -1, slots = SLOTS_DEFAULT, number;
     sigset_t stop;
+    grpc::ServerBuilder builder;
 
     for (int i = 1; i < argc; i++) {
-        if (std::strcmp(argv[i], "--port") == 0 && i + 1 < argc)
+        if (std::strcmp(argv[i], "--port") == 0 && i + 1 < argc) {
             port = std::atoi(argv[++i]);
-        else if (std::strcmp(argv[i], "--slots") == 0 && i + 1 < argc)
+        } else if (std::strcmp(argv[i], "--slots") == 0 && i + 1 < argc) {
             slots = std::atoi(argv[++i]);
-        else
+        } else if (std::strcmp(argv[i], "--arg") == 0 && i + 2 < argc) {
+            builder.AddChannelArgument(argv[i + 1], std::atoi(argv[i + 2])); /* of the core */
+            i += 2;
+        } else {
             return usage(argv[0]);
+        }
     }
     if (port < 0 || slots < 1)
         return usage(argv[0]);
@@ -139,7 +144,6 @@ int main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &stop, nullptr);
 
     Service service;
-    grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:" + std::to_string(port), grpc::InsecureServerCredentials(),
                              &port);
     builder.RegisterService(&service);
