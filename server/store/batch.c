@@ -83,6 +83,7 @@ static store_batch *batch_new(store_batcher *batcher)
     batch->state = NULL;
     batch->next_batch = NULL;
     batch->runs = 0;
+    batch->begun_us = 0;
     return batch;
 }
 
@@ -265,6 +266,7 @@ static void batch_run(store_batch *batch)
         op->err.code = WM_OK;
     }
     batch->runs++;
+    batch->begun_us = wm_monotonic_us();
     batch->batcher->store->stats.batches++;
     batch->batcher->kind->run(batch);
 }
@@ -346,6 +348,9 @@ void store_batch_done(store_batch *batch, wm_code code)
 {
     store_tx *tx = &batch->tx;
 
+    if (batch->begun_us != 0) /* not for one that never got a connection */
+        batch->batcher->store->stats.batch_us += (uint64_t)(wm_monotonic_us() - batch->begun_us);
+    batch->begun_us = 0;
     if (code == WM_OK) {
         batch_succeed(batch);
         return;

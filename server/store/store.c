@@ -171,6 +171,9 @@ bool store_is_up(const store *store)
 void store_get_stats(const store *store, store_stats *stats)
 {
     *stats = store->stats;
+    stats->queued_ops = store->n_ops;
+    stats->waiting = store->n_waiting;
+    stats->connections_up = store->n_up;
 }
 
 /* Everything that waits for a connection is told that none will come. */

@@ -219,6 +219,7 @@ struct store_batch {
     /* private */
     store_batcher *batcher;
     store_batch *next_batch;
+    int64_t begun_us;
     int runs;
 };
 
@@ -239,9 +240,11 @@ WM_MUST_USE bool store_batcher_add(store_batcher *batcher, store_op *op, wm_err 
 /* `code` is what the last step or commit said; tx.err has the why. */
 void store_batch_done(store_batch *batch, wm_code code);
 
-/* ---- counters for bench and metrics, cumulative, this lane ---- */
+/* ---- counters for bench and metrics, this lane; cumulative but for the last line ---- */
 typedef struct store_stats {
     uint64_t commits, statements, rows, batches, batched_ops, retries, reconnects;
+    uint64_t batch_us; /* time of all batches, each from run() to its end */
+    uint64_t queued_ops, waiting, connections_up; /* now: operations, transactions */
 } store_stats;
 void store_get_stats(const store *store, store_stats *stats);
 

@@ -23,6 +23,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/obs/access_log.h"
+#include "server/obs/http.h"
+#include "server/obs/lane_metrics.h"
+#include "server/obs/rpc_metrics.h"
 #include "server/rpc/rpc.h"
 
 typedef Google__Protobuf__StringValue string_value;
@@ -671,10 +674,46 @@ static void options_read(options *options, int argc, char **argv)
     }
 }
 
+/* ---- metrics, on a port of their own ---- */
+
+static struct {
+    obs_metrics *all;
+    obs_rpc *rpc;
+    obs_lanes *lanes;
+    obs_http *http;
+} metrics;
+
+static bool is_ready(void *server)
+{
+    return rpc_server_is_serving(server);
+}
+
+static void metrics_start(rpc_server *server, lane **lanes, size_t n_lanes)
+{
+    wm_err err = {0};
+
+    metrics.all = obs_metrics_new();
+    metrics.lanes = obs_lanes_new(lanes, n_lanes);
+    obs_rpc_add(metrics.rpc, server, metrics.all);
+    obs_lanes_add(metrics.lanes, metrics.all);
+    if (obs_http_start("127.0.0.1:0", metrics.all, is_ready, server, &metrics.http, &err) !=
+        WM_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        exit(1);
+    }
+}
+
+static void metrics_stop(void)
+{
+    obs_http_free(metrics.http);
+    obs_lanes_free(metrics.lanes);
+    obs_metrics_free(metrics.all);
+}
+
 int main(int argc, char **argv)
 {
     const rpc_service services[] = {{.service = &service, .handlers = handlers}};
-    rpc_interceptor *interceptors[] = {obs_access_log(), &gate};
+    rpc_interceptor *interceptors[] = {obs_access_log(), NULL, &gate};
     options options = {
         .n_lanes = 2,
         .grace_ms = 1000,
@@ -699,6 +738,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < options.n_lanes; i++)
         if (lane_new((unsigned)i, &lanes[i], &err) != WM_OK)
             return 1;
+    metrics.rpc = obs_rpc_new(options.n_lanes);
+    interceptors[1] = obs_rpc_interceptor(metrics.rpc);
     options.config.lanes = lanes;
     options.config.n_lanes = options.n_lanes;
     options.config.listeners = options.listeners;
@@ -708,14 +749,19 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
+    metrics_start(server, lanes, options.n_lanes);
     rpc_server_set_serving(server, true);
-    printf("{\"port\": %d, \"tls_port\": %d, \"memory_factor\": %d}\n", rpc_server_port(server, 0),
-           options.config.n_listeners > 1 ? rpc_server_port(server, 1) : 0, IS_SANITIZED ? 8 : 1);
+    printf("{\"port\": %d, \"tls_port\": %d, \"http_port\": %d, \"memory_factor\": %d}\n",
+           rpc_server_port(server, 0),
+           options.config.n_listeners > 1 ? rpc_server_port(server, 1) : 0,
+           obs_http_port(metrics.http), IS_SANITIZED ? 8 : 1);
     fflush(stdout);
 
     sigwait(&signals, &signal);
     rpc_server_drain(server, options.grace_ms);
+    metrics_stop();
     rpc_server_free(server);
+    obs_rpc_free(metrics.rpc);
     for (size_t i = 0; i < options.n_lanes; i++)
         lane_free(lanes[i]);
     printf("{\"stopped\": true, \"cancelled\": %d, \"ended\": %d}\n",
