@@ -1,8 +1,12 @@
 /* client/credentials.c - where the access tokens of calls come from.
  *
  * A token is kept ready as the slice of a whole header value, so that a call only takes a
- * reference. Whoever finds it missing or too old becomes a waiter; the first waiter's thread
- * calls fetch(). Waiters are told outside the lock.
+ * reference. Three times matter to one that a callback gave: from `renew_us` on the first call that
+ * comes asks for the next one and goes on with this one; from `expires_us` on calls wait; and after
+ * a failure nobody asks before `ask_us`.
+ *
+ * Calls that wait are tickets in a list here. Whoever finds a token missing asks for it, on its own
+ * thread and outside the lock; the answer takes the whole list out and lets each call go on.
  */
 #include "include/waymark/credentials.h"
 
@@ -10,6 +14,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grpc/grpc_security.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "client/internal.h"
 
 typedef struct file_stamp {
@@ -31,10 +37,11 @@ struct waymark_token_request {
 
 struct waymark_credentials {
     atomic_uint refs;
+    unsigned born; /* client_forks at that time */
+    bool owns_core;
     pthread_mutex_t lock;
     bool has_token;
     grpc_slice token; /* "Bearer ..." */
-    int64_t expires_us;
 
     char *path; /* a file's */
     int64_t checked_us;
@@ -42,8 +49,12 @@ struct waymark_credentials {
 
     waymark_token_fetch fetch; /* a callback's */
     void *ctx;
+    int64_t renew_us, expires_us, ask_us;
+    int64_t force_us;      /* not before may a refusal of the server's drop the token again */
+    int64_t backoff_ms;    /* after the last failure; 0: it was none */
+    token_failure failure; /* the last one */
     bool fetching;
-    token_waiter *waiters;
+    client_ticket *waiters;
     waymark_token_request request;
 };
 
@@ -53,16 +64,29 @@ static waymark_credentials *credentials_new(void)
 
     if (credentials == NULL)
         abort();
-    grpc_init(); /* slices may be made before there is a client, and outlive it */
+    credentials->owns_core = client_core_use(); /* slices may outlive every client */
+    credentials->born = atomic_load(&client_forks);
     atomic_init(&credentials->refs, 1);
     pthread_mutex_init(&credentials->lock, NULL);
-    credentials->expires_us = INT64_MAX;
+    credentials->renew_us = credentials->expires_us = INT64_MAX;
+    credentials->failure = (token_failure){.code = WAYMARK_UNAUTHENTICATED,
+                                           .reason = "TOKEN_FETCH_FAILED",
+                                           .retry_delay_ms = -1,
+                                           .message = "no token came"};
     credentials->request.credentials = credentials;
     return credentials;
 }
 
-/* The lock is held, or nobody else knows the credentials. */
-static void set_token(waymark_credentials *credentials, const char *token, size_t length)
+static void drop_token(waymark_credentials *credentials)
+{
+    if (credentials->has_token)
+        grpc_slice_unref(credentials->token);
+    credentials->has_token = false;
+}
+
+/* The lock is held, or nobody else knows the credentials. False: HTTP cannot carry it, and there is
+ * no token now. */
+static bool set_token(waymark_credentials *credentials, const char *token, size_t length)
 {
     static const char scheme[] = "Bearer ";
     grpc_slice slice;
@@ -74,17 +98,14 @@ static void set_token(waymark_credentials *credentials, const char *token, size_
     slice = grpc_slice_malloc(sizeof(scheme) - 1 + length);
     memcpy(GRPC_SLICE_START_PTR(slice), scheme, sizeof(scheme) - 1);
     memcpy(GRPC_SLICE_START_PTR(slice) + sizeof(scheme) - 1, token, length);
-    if (credentials->has_token)
-        grpc_slice_unref(credentials->token);
+    drop_token(credentials);
+    if (length == 0 || !grpc_header_nonbin_value_is_legal(slice)) {
+        grpc_slice_unref(slice);
+        return false;
+    }
     credentials->token = slice;
     credentials->has_token = true;
-}
-
-static void drop_token(waymark_credentials *credentials)
-{
-    if (credentials->has_token)
-        grpc_slice_unref(credentials->token);
-    credentials->has_token = false;
+    return true;
 }
 
 waymark_credentials *waymark_credentials_token(const char *token)
@@ -123,15 +144,16 @@ waymark_credentials *credentials_ref(waymark_credentials *credentials)
 
 void waymark_credentials_free(waymark_credentials *credentials)
 {
-    if (credentials == NULL ||
+    if (credentials == NULL || CLIENT_IS_STALE(credentials->born) ||
         atomic_fetch_sub_explicit(&credentials->refs, 1, memory_order_acq_rel) != 1)
         return;
     assert(credentials->waiters == NULL);
     drop_token(credentials);
     free(credentials->path);
     pthread_mutex_destroy(&credentials->lock);
+    if (credentials->owns_core)
+        client_core_unuse();
     free(credentials);
-    grpc_shutdown();
 }
 
 /* ---- files ---- */
@@ -140,6 +162,7 @@ static bool read_token(waymark_credentials *credentials, int fd)
 {
     char *text = malloc(CREDENTIALS_TOKEN_SIZE_MAX);
     ssize_t size = 0, got;
+    bool is_token;
 
     if (text == NULL)
         abort();
@@ -151,11 +174,10 @@ static bool read_token(waymark_credentials *credentials, int fd)
             break;
         size += got;
     }
-    if (size > 0)
-        set_token(credentials, text, (size_t)size);
+    is_token = set_token(credentials, text, (size_t)size);
     memset(text, 0, (size_t)size);
     free(text);
-    return size > 0;
+    return is_token;
 }
 
 /* Reads the file again if it changed. What cannot be read is forgotten. */
@@ -189,136 +211,298 @@ static void check_file(waymark_credentials *credentials)
         close(fd);
 }
 
-/* ---- waiting ---- */
+/* ---- waiting; the lock is held ---- */
 
-static void add_waiter(waymark_credentials *credentials, token_waiter *waiter)
+static void enlist(waymark_credentials *credentials, client_ticket *ticket)
 {
-    waiter->prev = NULL;
-    waiter->next = credentials->waiters;
-    if (waiter->next != NULL)
-        waiter->next->prev = waiter;
-    credentials->waiters = waiter;
+    ticket->prev = NULL;
+    ticket->next = credentials->waiters;
+    if (ticket->next != NULL)
+        ticket->next->prev = ticket;
+    credentials->waiters = ticket;
+    ticket->listed = true;
 }
 
-token_answer credentials_get(waymark_credentials *credentials, token_waiter *waiter,
-                             grpc_slice *token, const char **reason, const char **why)
+static void delist(client_ticket *ticket)
 {
-    token_answer answer = TOKEN_READY;
-    bool fetch = false;
+    if (ticket->prev != NULL)
+        ticket->prev->next = ticket->next;
+    else
+        ticket->credentials->waiters = ticket->next;
+    if (ticket->next != NULL)
+        ticket->next->prev = ticket->prev;
+    ticket->listed = false;
+}
 
+void credentials_forget(client_ticket *ticket)
+{
+    waymark_credentials *credentials = ticket->credentials;
+    bool listed;
+
+    if (credentials == NULL)
+        return;
     pthread_mutex_lock(&credentials->lock);
+    listed = ticket->listed;
+    if (listed)
+        delist(ticket);
+    pthread_mutex_unlock(&credentials->lock);
+    if (listed)
+        client_ticket_unref(ticket);
+}
+
+/* ---- asking ---- */
+
+static void static_failure(const waymark_credentials *credentials, token_failure *failure)
+{
+    bool file = credentials->path != NULL;
+
+    failure->code = WAYMARK_UNAUTHENTICATED;
+    failure->reason = file ? "TOKEN_FILE_UNREADABLE" : "TOKEN_INVALID";
+    failure->retry_delay_ms = -1;
+    snprintf(failure->message, sizeof(failure->message), "%s",
+             file ? "the token file cannot be read or holds no token"
+                  : "the token is empty or has characters that HTTP does not allow");
+}
+
+/* What a call that comes now gets. Sets `ask` when it is the one to ask; the lock is held. */
+static token_answer look(waymark_credentials *credentials, grpc_slice *token,
+                         token_failure *failure, bool *ask)
+{
+    int64_t now_us = credentials->fetch != NULL ? wm_monotonic_us() : 0;
+
+    *ask = false;
     if (credentials->path != NULL)
         check_file(credentials);
     if (credentials->has_token && credentials->expires_us != INT64_MAX &&
-        wm_monotonic_us() >= credentials->expires_us)
+        now_us >= credentials->expires_us)
         drop_token(credentials);
+    if (credentials->fetch != NULL && !credentials->fetching && now_us >= credentials->ask_us &&
+        (!credentials->has_token || now_us >= credentials->renew_us))
+        *ask = credentials->fetching = true;
 
     if (credentials->has_token) {
         *token = grpc_slice_ref(credentials->token);
-    } else if (credentials->fetch != NULL) {
-        answer = TOKEN_AWAITED;
-        add_waiter(credentials, waiter);
-        fetch = !credentials->fetching;
-        credentials->fetching = true;
-    } else {
-        answer = TOKEN_REFUSED;
-        *reason = "TOKEN_FILE_UNREADABLE";
-        *why = "the token file cannot be read or is empty";
+        return TOKEN_READY;
     }
+    if (credentials->fetching)
+        return TOKEN_AWAITED;
+    if (credentials->fetch == NULL) {
+        static_failure(credentials, failure);
+    } else {
+        *failure = credentials->failure;
+        failure->retry_delay_ms = (credentials->ask_us - now_us + 999) / 1000;
+    }
+    return TOKEN_REFUSED;
+}
+
+/* The call is parked; is there still something to wait for? The lock is held. */
+static token_answer look_again(waymark_credentials *credentials, client_ticket *ticket,
+                               grpc_slice *token, token_failure *failure)
+{
+    if (credentials->fetching) {
+        enlist(credentials, ticket);
+        /* Whoever broke the parking before this found it in no list. */
+        if (atomic_load(&ticket->call) != NULL)
+            return TOKEN_AWAITED;
+        delist(ticket);
+        return TOKEN_CANCELLED;
+    }
+    if (credentials->has_token) {
+        *token = grpc_slice_ref(credentials->token);
+        return TOKEN_READY;
+    }
+    *failure = credentials->failure;
+    return TOKEN_REFUSED;
+}
+
+/* Parks the call until the token is there. An answer that came meanwhile is taken at once. */
+static token_answer wait_for_token(waymark_credentials *credentials, client_call *call,
+                                   grpc_slice *token, token_failure *failure)
+{
+    client_ticket *ticket =
+        client_park(call, PARKED_UNTIL_DEADLINE, call->deadline_us, credentials);
+    token_answer answer;
+
+    if (ticket == NULL)
+        return TOKEN_CANCELLED;
+    pthread_mutex_lock(&credentials->lock);
+    answer = look_again(credentials, ticket, token, failure);
+    pthread_mutex_unlock(&credentials->lock);
+    if (answer == TOKEN_AWAITED)
+        return answer;
+    /* Not in the list, so the ticket's end is ours; the call may be somebody else's by now. */
+    if (client_unpark(ticket) != NULL)
+        return answer;
+    if (answer == TOKEN_READY)
+        grpc_slice_unref(*token);
+    return TOKEN_AWAITED;
+}
+
+token_answer credentials_get(waymark_credentials *credentials, client_call *call, grpc_slice *token,
+                             token_failure *failure)
+{
+    token_answer answer;
+    bool ask;
+
+    pthread_mutex_lock(&credentials->lock);
+    answer = look(credentials, token, failure, &ask);
+    if (ask) /* the request keeps the credentials alive until it is answered */
+        credentials_ref(credentials);
     pthread_mutex_unlock(&credentials->lock);
 
-    if (fetch) {
-        /* The request keeps the credentials alive until it is answered. */
-        credentials_ref(credentials);
+    if (answer == TOKEN_AWAITED)
+        answer = wait_for_token(credentials, call, token, failure);
+    /* Last, as the answer may come from inside; by then the call may be over. */
+    if (ask)
         credentials->fetch(credentials->ctx, &credentials->request);
-    }
     return answer;
 }
 
-bool credentials_forget(waymark_credentials *credentials, token_waiter *waiter)
+bool credentials_renew(const waymark_credentials *credentials)
 {
-    token_waiter *other;
+    return credentials->fetch != NULL || credentials->path != NULL;
+}
+
+bool credentials_refused(waymark_credentials *credentials, const grpc_slice *token)
+{
+    int64_t now_us = wm_monotonic_us();
+    bool other;
 
     pthread_mutex_lock(&credentials->lock);
-    for (other = credentials->waiters; other != NULL && other != waiter; other = other->next)
-        ;
-    if (other != NULL) {
-        if (waiter->prev != NULL)
-            waiter->prev->next = waiter->next;
-        else
-            credentials->waiters = waiter->next;
-        if (waiter->next != NULL)
-            waiter->next->prev = waiter->prev;
+    if (credentials->path != NULL) {
+        credentials->checked_us = 0; /* look at the file at once */
+        check_file(credentials);
+    }
+    other = !credentials->has_token || !grpc_slice_eq(credentials->token, *token);
+    /* A server that refuses whatever it gets must not make us flood the issuer. */
+    if (!other && credentials->fetch != NULL && now_us >= credentials->force_us) {
+        credentials->force_us = now_us + CREDENTIALS_FORCE_MS * INT64_C(1000);
+        drop_token(credentials);
+        other = true;
     }
     pthread_mutex_unlock(&credentials->lock);
-    return other != NULL;
+    return other;
 }
 
-bool credentials_has_waiters(waymark_credentials *credentials)
-{
-    bool has;
-
-    pthread_mutex_lock(&credentials->lock);
-    has = credentials->waiters != NULL;
-    pthread_mutex_unlock(&credentials->lock);
-    return has;
-}
-
-void credentials_refused(waymark_credentials *credentials, const grpc_slice *token)
-{
-    pthread_mutex_lock(&credentials->lock);
-    if (credentials->fetch != NULL && credentials->has_token &&
-        grpc_slice_eq(credentials->token, *token))
-        drop_token(credentials);
-    if (credentials->path != NULL)
-        credentials->checked_us = 0; /* look at the file at once */
-    pthread_mutex_unlock(&credentials->lock);
-}
+/* ---- answering ---- */
 
 /* Ends the open request; the lock is held. The waiters are the caller's to tell. */
-static token_waiter *take_waiters(waymark_credentials *credentials)
+static client_ticket *take_waiters(waymark_credentials *credentials)
 {
-    token_waiter *waiters = credentials->waiters;
+    client_ticket *waiters = credentials->waiters;
 
     assert(credentials->fetching && "a token request is answered once");
+    for (client_ticket *ticket = waiters; ticket != NULL; ticket = ticket->next)
+        ticket->listed = false;
     credentials->waiters = NULL;
     credentials->fetching = false;
     return waiters;
 }
 
-void waymark_token_give(waymark_token_request *request, const char *token, int64_t lifetime_ms)
+static void tell_waiters(client_ticket *waiters, const grpc_slice *token,
+                         const token_failure *failure)
+{
+    client_ticket *next;
+    client_call *call;
+
+    for (; waiters != NULL; waiters = next) {
+        next = waiters->next; /* the ticket is given up here */
+        call = client_unpark(waiters);
+        if (call == NULL)
+            continue;
+        client_call_token(call, failure == NULL ? grpc_slice_ref(*token) : grpc_empty_slice(),
+                          failure);
+    }
+}
+
+/* When to renew a token: a tenth of its life before its end, at most a minute, and up to a tenth
+ * of that earlier, so that programs that started together do not come together. */
+static void set_lifetime(waymark_credentials *credentials, int64_t lifetime_ms)
+{
+    int64_t now_us = wm_monotonic_us(), early_ms = lifetime_ms / 10;
+
+    credentials->renew_us = credentials->expires_us = INT64_MAX;
+    if (lifetime_ms <= 0 || lifetime_ms > CLIENT_TIMEOUT_MAX_MS)
+        return;
+    if (early_ms > CREDENTIALS_RENEW_MAX_MS)
+        early_ms = CREDENTIALS_RENEW_MAX_MS;
+    early_ms += (int64_t)wm_random_below((uint64_t)early_ms / 10 + 1);
+    credentials->expires_us = now_us + lifetime_ms * 1000;
+    credentials->renew_us = credentials->expires_us - early_ms * 1000;
+}
+
+/* The next time to ask, and what to say until then; the lock is held. */
+static void set_failure(waymark_credentials *credentials, const token_failure *failure)
+{
+    int64_t wait_ms = credentials->backoff_ms * 2;
+
+    if (wait_ms < CREDENTIALS_BACKOFF_MS)
+        wait_ms = CREDENTIALS_BACKOFF_MS;
+    if (wait_ms > CREDENTIALS_BACKOFF_MAX_MS)
+        wait_ms = CREDENTIALS_BACKOFF_MAX_MS;
+    credentials->backoff_ms = wait_ms;
+    wait_ms -= (int64_t)wm_random_below((uint64_t)wait_ms / 2);
+    if (wait_ms < failure->retry_delay_ms)
+        wait_ms = failure->retry_delay_ms;
+    credentials->failure = *failure;
+    credentials->ask_us = wm_monotonic_us() + wait_ms * 1000;
+}
+
+static void fail_request(waymark_token_request *request, const token_failure *failure)
 {
     waymark_credentials *credentials = request->credentials;
-    token_waiter *waiters, *next;
-    grpc_slice slice;
+    client_ticket *waiters;
 
     pthread_mutex_lock(&credentials->lock);
-    set_token(credentials, token, strlen(token));
-    credentials->expires_us = lifetime_ms > 0 ? wm_monotonic_us() + lifetime_ms * 1000 : INT64_MAX;
-    slice = grpc_slice_ref(credentials->token);
+    set_failure(credentials, failure);
     waiters = take_waiters(credentials);
     pthread_mutex_unlock(&credentials->lock);
 
-    for (; waiters != NULL; waiters = next) {
-        next = waiters->next; /* the waiter is gone after ready() */
-        waiters->ready(waiters, grpc_slice_ref(slice), NULL, NULL);
-    }
-    grpc_slice_unref(slice);
+    tell_waiters(waiters, NULL, failure);
     waymark_credentials_free(credentials);
 }
 
 void waymark_token_fail(waymark_token_request *request, const char *why)
 {
+    token_failure failure = {
+        .code = WAYMARK_UNAUTHENTICATED, .reason = "TOKEN_FETCH_FAILED", .retry_delay_ms = -1};
+
+    snprintf(failure.message, sizeof(failure.message), "%s", why);
+    fail_request(request, &failure);
+}
+
+void waymark_token_unavailable(waymark_token_request *request, const char *why,
+                               int64_t retry_after_ms)
+{
+    token_failure failure = {.code = WAYMARK_UNAVAILABLE,
+                             .reason = "TOKEN_ISSUER_UNAVAILABLE",
+                             .retry_delay_ms = retry_after_ms > 0 ? retry_after_ms : -1};
+
+    if (failure.retry_delay_ms > CLIENT_TIMEOUT_MAX_MS)
+        failure.retry_delay_ms = CLIENT_TIMEOUT_MAX_MS;
+    snprintf(failure.message, sizeof(failure.message), "%s", why);
+    fail_request(request, &failure);
+}
+
+void waymark_token_give(waymark_token_request *request, const char *token, int64_t lifetime_ms)
+{
     waymark_credentials *credentials = request->credentials;
-    token_waiter *waiters, *next;
+    client_ticket *waiters;
+    grpc_slice slice;
 
     pthread_mutex_lock(&credentials->lock);
+    if (!set_token(credentials, token, strlen(token))) {
+        pthread_mutex_unlock(&credentials->lock);
+        waymark_token_fail(request, "what was fetched is empty or no token");
+        return;
+    }
+    set_lifetime(credentials, lifetime_ms);
+    credentials->backoff_ms = credentials->ask_us = 0;
+    slice = grpc_slice_ref(credentials->token);
     waiters = take_waiters(credentials);
     pthread_mutex_unlock(&credentials->lock);
 
-    for (; waiters != NULL; waiters = next) {
-        next = waiters->next;
-        waiters->ready(waiters, grpc_empty_slice(), "TOKEN_FETCH_FAILED", why);
-    }
+    tell_waiters(waiters, &slice, NULL);
+    grpc_slice_unref(slice);
     waymark_credentials_free(credentials);
 }

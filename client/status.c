@@ -17,6 +17,26 @@ const char *waymark_code_name(waymark_code code)
     return wm_code_name((wm_code)code);
 }
 
+const char *waymark_status_info(const waymark_status *status, const char *key)
+{
+    for (size_t i = 0; i < status->n_info; i++)
+        if (strcmp(status->info[i].key, key) == 0)
+            return status->info[i].value;
+    return NULL;
+}
+
+const char *waymark_status_metadata(const waymark_status *status, const char *key, size_t *size)
+{
+    for (size_t i = 0; i < status->n_metadata; i++) {
+        if (strcmp(status->metadata[i].key, key) != 0)
+            continue;
+        if (size != NULL)
+            *size = status->metadata[i].size;
+        return status->metadata[i].value;
+    }
+    return NULL;
+}
+
 static const char *slice_text(wm_arena *arena, grpc_slice slice)
 {
     return wm_arena_strndup(arena, (const char *)GRPC_SLICE_START_PTR(slice),
@@ -52,6 +72,18 @@ static void read_violations(wm_arena *arena, const Google__Rpc__BadRequest *bad,
     status->n_violations = bad->n_field_violations;
 }
 
+static void read_info(wm_arena *arena, const Google__Rpc__ErrorInfo *from, waymark_status *status)
+{
+    waymark_info *info = WM_NEW_ARRAY(arena, waymark_info, from->n_metadata + 1);
+
+    for (size_t i = 0; i < from->n_metadata; i++) {
+        info[i].key = from->metadata[i]->key;
+        info[i].value = from->metadata[i]->value;
+    }
+    status->info = info;
+    status->n_info = from->n_metadata;
+}
+
 static void read_detail(wm_arena *arena, const Google__Protobuf__Any *detail,
                         waymark_status *status)
 {
@@ -62,6 +94,7 @@ static void read_detail(wm_arena *arena, const Google__Protobuf__Any *detail,
 
         status->reason = info->reason;
         status->domain = info->domain;
+        read_info(arena, info, status);
     } else if ((message = unpack_detail(arena, detail, &google__rpc__bad_request__descriptor)) !=
                NULL) {
         read_violations(arena, (const void *)message, status);
@@ -80,6 +113,8 @@ static void read_details(wm_arena *arena, grpc_slice bytes, waymark_status *stat
     ProtobufCMessage *message;
     const Google__Rpc__Status *details;
 
+    status->details_size = GRPC_SLICE_LENGTH(bytes);
+    status->details = wm_arena_memdup(arena, GRPC_SLICE_START_PTR(bytes), status->details_size);
     if (wm_codec_unpack(arena, &google__rpc__status__descriptor, GRPC_SLICE_START_PTR(bytes),
                         GRPC_SLICE_LENGTH(bytes), &message, NULL) != WM_OK)
         return; /* the plain status has to do */

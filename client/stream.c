@@ -10,7 +10,8 @@
  *   writing ──────┤
  *   ending ───────┘  (the core completes it after the last message has been read)
  *
- * While the token is awaited nothing is in flight: writes answer false, a read is remembered.
+ * While the token is awaited nothing is in flight: writes answer false, a read is remembered. A
+ * server stream whose token was refused before it brought anything goes back there once.
  *
  * A stream without callbacks serves one thread's _sync calls: what would call back sets a flag
  * and signals instead.
@@ -26,6 +27,8 @@ struct waymark_stream {
     pthread_cond_t changed; /* for _sync calls */
     atomic_uint refs;       /* the handle, and the client until the end */
 
+    unsigned born; /* client_forks at that time */
+
     const waymark__stream_kind *kind;
     const void *callbacks; /* NULL: a _sync stream */
     void *ctx;
@@ -40,7 +43,8 @@ struct waymark_stream {
 
     client_event opened_event, read_event, written_event, status_event;
     client_trailer trailer;
-    grpc_byte_buffer *first; /* the request of a server stream, until it is sent */
+    grpc_slice request;      /* of a server stream, for as long as it may be sent */
+    grpc_byte_buffer *first; /* of it, until it is sent */
     grpc_byte_buffer *incoming, *outgoing;
 
     const ProtobufCMessage *message; /* a _sync stream's last, or a client stream's response */
@@ -57,6 +61,7 @@ static void stream_free(waymark_stream *stream)
         grpc_byte_buffer_destroy(stream->incoming);
     if (stream->first != NULL)
         grpc_byte_buffer_destroy(stream->first);
+    grpc_slice_unref(stream->request);
     grpc_metadata_array_destroy(&stream->trailer.initial);
     grpc_metadata_array_destroy(&stream->trailer.trailing);
     wm_arena_free(&stream->message_arena);
@@ -100,11 +105,26 @@ static void start_close(waymark_stream *stream)
 static void start_write(waymark_stream *stream, const ProtobufCMessage *message)
 {
     grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
+    grpc_slice slice = client_pack(message);
 
-    stream->outgoing = client_pack(message);
+    stream->base.n_sent++;
+    stream->base.bytes_sent += GRPC_SLICE_LENGTH(slice);
+    stream->outgoing = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
     stream->writing = true;
     op.data.send_message.send_message = stream->outgoing;
     start(stream, &op, 1, &stream->written_event);
+}
+
+static void make_first(waymark_stream *stream)
+{
+    stream->base.n_sent++;
+    stream->base.bytes_sent += GRPC_SLICE_LENGTH(stream->request);
+    stream->first = grpc_raw_byte_buffer_create(&stream->request, 1);
+    if (!stream->base.repeatable) {
+        grpc_slice_unref(stream->request);
+        stream->request = grpc_empty_slice();
+    }
 }
 
 static void start_opening(waymark_stream *stream)
@@ -115,9 +135,10 @@ static void start_opening(waymark_stream *stream)
     memset(ops, 0, sizeof(ops));
     ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
     ops[0].flags = stream->base.flags;
-    ops[0].data.send_initial_metadata.count = stream->base.n_metadata;
-    ops[0].data.send_initial_metadata.metadata = stream->base.metadata;
-    if (stream->first != NULL) {
+    ops[0].data.send_initial_metadata.metadata =
+        client_call_metadata(&stream->base, &ops[0].data.send_initial_metadata.count);
+    if (!stream->base.method->client_streaming) {
+        make_first(stream);
         ops[1].op = GRPC_OP_SEND_MESSAGE;
         ops[1].data.send_message.send_message = stream->first;
         ops[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
@@ -142,39 +163,64 @@ static void start_ending(waymark_stream *stream)
 
 /* ---- the end ---- */
 
-/* Sets the status; the lock is held. */
+/* Reads what the attempt ended with; the lock is held. */
 static void settle(waymark_stream *stream)
 {
     client_call *base = &stream->base;
     waymark_status *status = &stream->status;
 
     if (!stream->has_status) {
-        client_status_make(&base->arena, base->refused_code, base->refused_reason,
-                           base->refused_message, status);
-    } else {
-        client_status_read(&base->arena, &stream->trailer, base->want_metadata, status);
-        grpc_slice_unref(stream->trailer.message);
-        if (stream->bad_message)
-            client_status_make(&base->arena, WAYMARK_INTERNAL, stream->bad.reason,
-                               stream->bad.message, status);
-        else if (status->code == WAYMARK_OK && !base->method->server_streaming &&
-                 stream->message == NULL)
-            client_status_make(&base->arena, WAYMARK_INTERNAL, "RESPONSE_MISSING",
-                               "the server ended the call without a response", status);
-        else if (status->code == WAYMARK_UNAUTHENTICATED && base->client->credentials != NULL)
-            credentials_refused(base->client->credentials, &base->token);
+        client_call_refusal(base, status);
+        return;
     }
-    if (status->code != WAYMARK_OK && !base->method->server_streaming)
-        stream->message = NULL;
-    stream->ended = true;
+    client_status_read(&base->arena, &stream->trailer, base->want_metadata, status);
+    grpc_slice_unref(stream->trailer.message);
+    if (stream->bad_message)
+        client_status_make(&base->arena, WAYMARK_INTERNAL, stream->bad.reason, stream->bad.message,
+                           status);
+    else if (status->code == WAYMARK_OK && !base->method->server_streaming &&
+             stream->message == NULL)
+        client_status_make(&base->arena, WAYMARK_INTERNAL, "RESPONSE_MISSING",
+                           "the server ended the call without a response", status);
+}
+
+/* Back to where a stream is while it waits for its token; the lock is held. A read that was asked
+ * for and found the end is asked for still. */
+static void rewind_stream(waymark_stream *stream)
+{
+    stream->read_wanted = stream->reading;
+    stream->reading = false;
+    stream->begun = false;
+    stream->has_status = false;
+    stream->trailer.initial.count = 0;
+    stream->trailer.trailing.count = 0;
+}
+
+/* Nothing is in flight after an attempt. True: there will be another one. */
+static bool again(waymark_stream *stream)
+{
+    client_call *base = &stream->base;
+
+    if (base->n_received > 0)
+        base->repeatable = false; /* the caller has seen some of it */
+    /* Before asking: another thread may begin the next attempt at once. It has nothing to read
+     * from here, since `status` is written by this thread alone. */
+    pthread_mutex_lock(&stream->lock);
+    if (base->repeatable)
+        rewind_stream(stream);
+    pthread_mutex_unlock(&stream->lock);
+    return client_call_again(base, &stream->status);
 }
 
 /* The last event: nobody else is about, but for the handle. */
-static void end(waymark_stream *stream)
+static void finish(waymark_stream *stream)
 {
     pthread_mutex_lock(&stream->lock);
-    settle(stream);
+    if (stream->status.code != WAYMARK_OK && !stream->base.method->server_streaming)
+        stream->message = NULL;
+    stream->ended = true;
     pthread_mutex_unlock(&stream->lock);
+    client_call_report(&stream->base, &stream->status);
     if (stream->callbacks != NULL)
         stream->kind->ended(stream->callbacks, stream->ctx, stream, &stream->status,
                             stream->base.method->server_streaming ? NULL : stream->message);
@@ -186,6 +232,18 @@ static void end(waymark_stream *stream)
         pthread_mutex_unlock(&stream->lock);
     }
     stream_release(stream);
+}
+
+static void end(waymark_stream *stream)
+{
+    bool attempted;
+
+    pthread_mutex_lock(&stream->lock);
+    attempted = stream->has_status;
+    settle(stream);
+    pthread_mutex_unlock(&stream->lock);
+    if (!attempted || !again(stream))
+        finish(stream);
 }
 
 /* Every event ends with this. */
@@ -291,8 +349,11 @@ static void read_done(client_event *event, bool ok)
 
     (void)ok;
     /* No lock: nobody reads again, or looks at the message, while `reading` is set. */
-    if (stream->incoming != NULL)
+    if (stream->incoming != NULL) {
+        stream->base.n_received++;
+        stream->base.bytes_received += grpc_byte_buffer_length(stream->incoming);
         message = take_incoming(stream);
+    }
 
     pthread_mutex_lock(&stream->lock);
     if (keep)
@@ -348,8 +409,18 @@ static waymark_stream *stream_new(void)
     stream->status_event.run = status_came;
     stream->base.begin = stream_begin;
     stream->base.refused = stream_refused;
-    stream->base.cancel = client_call_cancel;
+    stream->born = atomic_load(&client_forks);
     return stream;
+}
+
+/* There is no thread on which it could end later. */
+static void end_forked(waymark_stream *stream)
+{
+    stream->status = client_forked_status;
+    stream->ended = true;
+    if (stream->callbacks != NULL)
+        stream->kind->ended(stream->callbacks, stream->ctx, stream, &stream->status, NULL);
+    stream_release(stream);
 }
 
 waymark_stream *waymark__stream_open(waymark_client *client, const wm_method *method,
@@ -367,10 +438,14 @@ waymark_stream *waymark__stream_open(waymark_client *client, const wm_method *me
     stream->ctx = ctx;
     if (request != NULL) {
         assert(request->descriptor == method->request && "the request is initialised");
-        stream->first = client_pack(request);
+        stream->request = client_pack(request);
         stream->close_wanted = stream->closed = true;
     }
-    client_call_start(&stream->base, client, method, options, -1);
+    stream->base.method = method;
+    if (CLIENT_IS_STALE(client->born))
+        end_forked(stream);
+    else
+        client_call_start(&stream->base, client, method, options, -1);
     return stream;
 }
 
@@ -378,6 +453,8 @@ waymark_stream *waymark__stream_open(waymark_client *client, const wm_method *me
 
 void waymark_stream_read(waymark_stream *stream)
 {
+    if (CLIENT_IS_STALE(stream->born))
+        return;
     pthread_mutex_lock(&stream->lock);
     if (!stream->begun)
         stream->read_wanted = true;
@@ -397,6 +474,8 @@ bool waymark__stream_write(waymark_stream *stream, const ProtobufCMessage *messa
     bool accepted = true;
 
     assert(message->descriptor == stream->base.method->request && "the message is initialised");
+    if (CLIENT_IS_STALE(stream->born))
+        return true; /* dropped */
     pthread_mutex_lock(&stream->lock);
     assert(!stream->close_wanted && !stream->closed && "nothing is written after the close");
     if (is_over(stream)) {
@@ -415,6 +494,8 @@ bool waymark_stream_is_writable(waymark_stream *stream)
 {
     bool writable;
 
+    if (CLIENT_IS_STALE(stream->born))
+        return true;
     pthread_mutex_lock(&stream->lock);
     writable = is_over(stream) || (stream->begun && !stream->writing);
     stream->writable_due = stream->writable_due || !writable;
@@ -424,6 +505,8 @@ bool waymark_stream_is_writable(waymark_stream *stream)
 
 void waymark_stream_close(waymark_stream *stream)
 {
+    if (CLIENT_IS_STALE(stream->born))
+        return;
     pthread_mutex_lock(&stream->lock);
     if (!stream->close_wanted && !is_over(stream)) {
         stream->close_wanted = true;
@@ -435,6 +518,8 @@ void waymark_stream_close(waymark_stream *stream)
 
 void waymark_stream_cancel(waymark_stream *stream)
 {
+    if (CLIENT_IS_STALE(stream->born))
+        return;
     pthread_mutex_lock(&stream->lock);
     if (!stream->ended)
         client_call_cancel(&stream->base);
@@ -445,6 +530,8 @@ const waymark_status *waymark_stream_status(waymark_stream *stream)
 {
     bool ended;
 
+    if (CLIENT_IS_STALE(stream->born))
+        return &client_forked_status;
     pthread_mutex_lock(&stream->lock);
     ended = stream->ended;
     pthread_mutex_unlock(&stream->lock);
@@ -453,7 +540,7 @@ const waymark_status *waymark_stream_status(waymark_stream *stream)
 
 void waymark_stream_free(waymark_stream *stream)
 {
-    if (stream == NULL)
+    if (stream == NULL || CLIENT_IS_STALE(stream->born))
         return;
     waymark_stream_cancel(stream);
     stream_release(stream);
@@ -466,6 +553,8 @@ bool waymark__stream_write_sync(waymark_stream *stream, const ProtobufCMessage *
     bool over;
 
     assert(stream->callbacks == NULL && "a stream with callbacks does not wait");
+    if (CLIENT_IS_STALE(stream->born))
+        return false;
     pthread_mutex_lock(&stream->lock);
     while (!is_over(stream) && (!stream->begun || stream->writing))
         pthread_cond_wait(&stream->changed, &stream->lock);
@@ -488,6 +577,8 @@ const ProtobufCMessage *waymark__stream_read_sync(waymark_stream *stream)
     const ProtobufCMessage *message;
 
     assert(stream->callbacks == NULL && "a stream with callbacks does not wait");
+    if (CLIENT_IS_STALE(stream->born))
+        return NULL;
     pthread_mutex_lock(&stream->lock);
     stream->message = NULL;
     if (!stream->begun)
@@ -504,6 +595,8 @@ const ProtobufCMessage *waymark__stream_finish_sync(waymark_stream *stream)
     const ProtobufCMessage *message;
 
     assert(stream->callbacks == NULL && "a stream with callbacks does not wait");
+    if (CLIENT_IS_STALE(stream->born))
+        return NULL;
     waymark_stream_close(stream);
     pthread_mutex_lock(&stream->lock);
     while (!stream->ended)

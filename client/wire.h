@@ -17,8 +17,8 @@
 extern "C" {
 #endif
 
-/* A request as one slice in a buffer. */
-grpc_byte_buffer *client_pack(const ProtobufCMessage *message);
+/* A request as one slice. */
+grpc_slice client_pack(const ProtobufCMessage *message);
 /* Unpacks into the arena. False: `err` says what is wrong with the bytes. */
 bool client_unpack(wm_arena *arena, const ProtobufCMessageDescriptor *descriptor,
                    grpc_byte_buffer *buffer, ProtobufCMessage **message, wm_err *err);

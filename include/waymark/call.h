@@ -31,19 +31,38 @@ typedef struct waymark_call waymark_call;
 typedef struct waymark_stream waymark_stream;
 typedef struct waymark_reply waymark_reply;
 
+typedef enum waymark_compression {
+    WAYMARK_COMPRESSION_NONE = 0,
+    WAYMARK_COMPRESSION_GZIP = 1,
+    WAYMARK_COMPRESSION_DEFLATE = 2
+} waymark_compression;
+
 /* NULL where options are asked for means all defaults. */
 typedef struct waymark_call_options {
-    int64_t timeout_ms;  /* 0: the client's (unary) or none (streams); < 0: none */
+    /* From now, with everything that the call waits for. 0: the client's (unary) or none
+     * (streams); < 0, or beyond ten years: none */
+    int64_t timeout_ms;
     bool wait_for_ready; /* wait for a connection instead of failing with UNAVAILABLE */
     bool want_metadata;  /* waymark_status.metadata */
-    const waymark_metadata *metadata; /* sent with the request; copied */
+    const waymark_metadata *metadata; /* sent with the request; copied; at most 64 pieces */
     size_t n_metadata;
-    waymark_call **call; /* not NULL: gets a handle of an asynchronous unary call */
+    /* Not NULL: gets a handle of a unary call, with `_sync` before it begins to wait. */
+    waymark_call **call;
+
+    bool fail_fast; /* do not wait for a connection where the client's calls do */
+    /* Of what this call sends. Needs waymark_client_options.compression, and a server that takes
+     * it; one that does not answers UNIMPLEMENTED. */
+    waymark_compression compression;
+    unsigned
+        attempts_max; /* 1: do not repeat this call; 2 to 5: as waymark_retry; 0: the client's */
+    /* This call's token, in place of the client's. The call keeps a reference of its own. */
+    waymark_credentials *credentials;
+    void *reserved[4]; /* NULL; room for options to come */
 } waymark_call_options;
 
-/* The call ends with CANCELLED unless it has ended. */
+/* The call ends with CANCELLED unless it has ended. Any thread. */
 void waymark_call_cancel(waymark_call *call);
-/* Gives the handle up; the call goes on. NULL is fine. */
+/* Gives the handle up, once; the call goes on. NULL is fine. Any thread. */
 void waymark_call_free(waymark_call *call);
 
 /* What a _sync call brought. */

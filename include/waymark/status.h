@@ -54,7 +54,13 @@ typedef struct waymark_metadata {
     size_t size;
 } waymark_metadata;
 
-/* Texts are never NULL. */
+/* One entry of google.rpc.ErrorInfo.metadata. */
+typedef struct waymark_info {
+    const char *key;
+    const char *value;
+} waymark_info;
+
+/* Texts are never NULL. Fields may be added at the end. */
 typedef struct waymark_status {
     waymark_code code;
     const char *message; /* for people */
@@ -69,7 +75,19 @@ typedef struct waymark_status {
     /* The response's metadata, initial and trailing, when the options asked for it. */
     const waymark_metadata *metadata;
     size_t n_metadata;
+    /* What ErrorInfo knows besides, in no order; see waymark_status_info(). */
+    const waymark_info *info;
+    size_t n_info;
+    /* The bytes of grpc-status-details-bin, a google.rpc.Status, for details of other types. */
+    const uint8_t *details;
+    size_t details_size;
 } waymark_status;
+
+/* The value of this key in ErrorInfo's metadata, or NULL. */
+const char *waymark_status_info(const waymark_status *status, const char *key);
+/* The first value of this key (lower case) among the response's metadata, or NULL; its length
+ * goes to `size`, which may be NULL. Needs waymark_call_options.want_metadata. */
+const char *waymark_status_metadata(const waymark_status *status, const char *key, size_t *size);
 
 #ifdef __cplusplus
 }

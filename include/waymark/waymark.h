@@ -8,7 +8,8 @@
  * - What an options struct points to is copied, or used only during the call.
  * - Misuse (a stream of another method's type, a write after the close, an answer given twice)
  *   asserts where asserts are on. Like the gRPC core below it, the SDK aborts when memory is out.
- * - Zero is every option's default, so `= {0}` is a good start.
+ * - Zero is every option's default, so `= {0}` is a good start. Options structs end in reserved
+ *   room, from which later options of the same soname come; so keep it zero.
  */
 #ifndef WAYMARK_WAYMARK_H
 #define WAYMARK_WAYMARK_H
@@ -16,6 +17,7 @@
 #include <waymark/call.h>
 #include <waymark/client.h>
 #include <waymark/credentials.h>
+#include <waymark/interceptor.h>
 #include <waymark/status.h>
 
 #endif
