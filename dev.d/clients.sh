@@ -16,7 +16,7 @@ test_clients() {
     for name in "${names[@]}"; do
         [ -x "tests/clients/$name/build.sh" ] || die 2 "test: there is no client $name (tests/clients)"
     done
-    need build run
+    need build run clients
     build_programs
     step "Building and running the clients: ${names[*]}"
     GRPCURL=$(find_grpcurl) WAYMARKD=$BIN_DIR/waymarkd WAYMARK=$BIN_DIR/waymark WAYMARK_PROTO=$ROOT/proto \

@@ -15,6 +15,7 @@ PACKAGES_RUN=(
 )
 PACKAGES_TEST=(clang curl glewlwyd openssl procps python3-cryptography python3-jwt)
 PACKAGES_GRPCPP=(libgrpc++-dev protobuf-compiler-grpc) # the peer of ./dev bench grpcpp
+PACKAGES_CLIENTS=(curl jq protobuf-compiler-grpc-java-plugin) # beside the languages themselves
 PACKAGES_LINT=(clang-format shellcheck)
 PACKAGES_IMAGE=(buildah debootstrap)
 

@@ -1,0 +1,264 @@
+"""The scenario of ../README.md by grpcio's asyncio API."""
+
+import asyncio
+import base64
+import json
+import os
+import urllib.parse
+import urllib.request
+
+import grpc
+from google.protobuf import struct_pb2, timestamp_pb2
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from waymark.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, grant_pb2
+from waymark.geo.v1 import fence_service_pb2, fence_service_pb2_grpc, geo_pb2, track_service_pb2, track_service_pb2_grpc
+from waymark.workflow.v1 import (
+    chart_pb2,
+    chart_service_pb2,
+    chart_service_pb2_grpc,
+    instance_pb2,
+    task_service_pb2,
+    task_service_pb2_grpc,
+    workflow_service_pb2,
+    workflow_service_pb2_grpc,
+)
+
+ADDRESS = os.environ["WAYMARK_ADDRESS"]
+ISSUER = os.environ["WAYMARK_ISSUER"]
+NAME = os.environ["WAYMARK_NAME"]
+WEST = float(os.environ["WAYMARK_WEST"])
+TIMEOUT_S = 20
+
+
+def check(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def log_in():
+    """An access token, as any OAuth client gets it."""
+    with urllib.request.urlopen(ISSUER + "/.well-known/openid-configuration") as answer:
+        endpoint = json.load(answer)["token_endpoint"]
+    form = urllib.parse.urlencode({"grant_type": "client_credentials", "scope": "operator worker"})
+    basic = base64.b64encode(f"{urllib.parse.quote(NAME)}:secret".encode()).decode()
+    request = urllib.request.Request(endpoint, form.encode(), {"Authorization": "Basic " + basic})
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)["access_token"]
+
+
+def struct(**members):
+    value = struct_pb2.Struct()
+    value.update(members)
+    return value
+
+
+def fix(entity, second, east):
+    """Where `entity` was, in degrees east of our own piece of the world."""
+    time = timestamp_pb2.Timestamp(seconds=1_700_000_000 + second)
+    return geo_pb2.Position(entity_id=f"{NAME}-{entity}", time=time, lon_deg=WEST + east, lat_deg=0.5)
+
+
+async def explained(call):
+    """Code, reason, domain and the fields that are wrong."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        for detail in rpc_status.from_call(error).details:
+            detail.Unpack(info)
+            detail.Unpack(bad)
+        return error.code(), info.reason, info.domain, [violation.field for violation in bad.field_violations]
+    raise AssertionError("the call did not fail")
+
+
+async def code_of_end(call):
+    """Reads a stream to its end, and returns the code it ends with."""
+    try:
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    except asyncio.CancelledError:
+        pass  # how grpcio tells the one who cancelled; the call knows its code
+    return await call.code()
+
+
+class AuthSteps:
+    async def login(self):
+        self.me = (("authorization", "Bearer " + await asyncio.to_thread(log_in)),)
+        me = await self.auth.WhoAmI(auth_service_pb2.WhoAmIRequest(), **self.with_token())
+        check(me.principal == f"{ISSUER}#{NAME}", me)
+        check(list(me.roles) == [grant_pb2.ROLE_OPERATOR, grant_pb2.ROLE_WORKER], me)
+
+    async def refused(self):
+        status = await explained(self.auth.WhoAmI(auth_service_pb2.WhoAmIRequest(), timeout=TIMEOUT_S))
+        check(status == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING", "waymark", []), status)
+
+
+class GeoSteps:
+    async def fence(self):
+        ring = [[WEST, 0], [WEST + 1, 0], [WEST + 1, 1], [WEST, 1], [WEST, 0]]
+        fence = geo_pb2.Fence(fence_id=f"{NAME}-yard", geometry=struct(type="Polygon", coordinates=[ring]))
+        request = fence_service_pb2.CreateFenceRequest(fence=fence)
+        made = (await self.fences.CreateFence(request, **self.with_token())).fence
+        check(made.fence_id == fence.fence_id and made.etag and made.geometry == fence.geometry, made)
+
+    def report_positions(self, *fixes):
+        request = track_service_pb2.ReportPositionsRequest(positions=fixes)
+        return self.tracks.ReportPositions(request, **self.with_token())
+
+    async def report(self):
+        reply = await self.report_positions(fix("van", 0, 2), fix("van", 60, 0.5))
+        check(list(reply.outcomes) == [geo_pb2.POSITION_OUTCOME_STORED] * 2, reply)
+        crossing = geo_pb2.Crossing(
+            entity_id=f"{NAME}-van",
+            fence_id=f"{NAME}-yard",
+            kind=geo_pb2.CROSSING_KIND_ENTER,
+            time=fix("van", 60, 0).time,
+        )
+        check(list(reply.crossings) == [crossing], reply)
+        self.revision = reply.revision
+
+    async def search(self):
+        request = track_service_pb2.SearchNearbyRequest(
+            lon_deg=WEST + 0.5, lat_deg=0.5, limit=1, revision=self.revision
+        )
+        found = (await self.tracks.SearchNearby(request, **self.with_token())).entities
+        check([entity.position.entity_id for entity in found] == [f"{NAME}-van"], found)
+        check(found[0].distance_m < 1, found)
+
+    async def stream(self):
+        """Twenty messages through the yard: acknowledged in order, in at the 5th, out at the 15th."""
+        call = self.tracks.StreamPositions(**self.with_token())
+        for n in range(1, 21):
+            position = fix("bike", n, n / 10 - 0.45)
+            await call.write(track_service_pb2.StreamPositionsRequest(sequence=n, positions=[position]))
+        await call.done_writing()
+        replies = [reply async for reply in call]
+        check([reply.sequence for reply in replies] == list(range(1, 21)), replies)
+        crossings = [(reply.sequence, crossing.kind) for reply in replies for crossing in reply.crossings]
+        check(crossings == [(5, geo_pb2.CROSSING_KIND_ENTER), (15, geo_pb2.CROSSING_KIND_EXIT)], crossings)
+
+    async def watch(self):
+        """The first message says that the watch is on; what is committed after it is seen."""
+        request = fence_service_pb2.WatchFenceEventsRequest(entity_ids=[f"{NAME}-van"])
+        self.watch_call = self.fences.WatchFenceEvents(request, **self.with_token())
+        check((await self.watch_call.read()).resume_token, "no resume token")
+        await self.report_positions(fix("van", 120, 2))
+        events = []
+        while not events:
+            events = (await self.watch_call.read()).events
+        check([(e.fence_id, e.kind) for e in events] == [(f"{NAME}-yard", geo_pb2.CROSSING_KIND_EXIT)], events)
+
+    async def cancel(self):
+        self.watch_call.cancel()
+        code = await code_of_end(self.watch_call)
+        check(code == grpc.StatusCode.CANCELLED, code)
+
+    async def deadline(self):
+        request = track_service_pb2.WatchPositionsRequest(entity_ids=[f"{NAME}-nobody"])
+        code = await code_of_end(self.tracks.WatchPositions(request, **self.with_token(timeout=0.3)))
+        check(code == grpc.StatusCode.DEADLINE_EXCEEDED, code)
+
+    async def field(self):
+        status = await explained(self.report_positions(fix("van", 180, 0), fix("van", 240, 361)))
+        wanted = ["positions[1].lon_deg"]
+        check(status == (grpc.StatusCode.INVALID_ARGUMENT, "COORDINATE_OUT_OF_RANGE", "waymark", wanted), status)
+
+    async def missing(self):
+        request = track_service_pb2.GetEntityRequest(entity_id=f"{NAME}-nobody")
+        status = await explained(self.tracks.GetEntity(request, **self.with_token()))
+        check(status == (grpc.StatusCode.NOT_FOUND, "ENTITY_NOT_FOUND", "waymark", []), status)
+
+
+class FlowSteps:
+    async def chart(self):
+        weigh = chart_pb2.StartTask(name="weigh", queue=f"{NAME}-scale", input={"item": "event.data.item"})
+        keep = chart_pb2.Assign(variable="grams", expression="event.data.grams")
+        pack = chart_pb2.Transition(event="pack", targets=["packing"])
+        weighed = chart_pb2.Transition(
+            event="done.task.weigh", targets=["sent"], actions=[chart_pb2.Action(assign=keep)]
+        )
+        states = [
+            chart_pb2.State(id="waiting", transitions=[pack]),
+            chart_pb2.State(id="packing", on_entry=[chart_pb2.Action(start_task=weigh)], transitions=[weighed]),
+            chart_pb2.State(id="sent", kind=chart_pb2.STATE_KIND_FINAL),
+        ]
+        chart = chart_pb2.Chart(
+            chart_id=f"{NAME}-parcel", initial=["waiting"], states=states, data=struct(grams=0)
+        )
+        reply = await self.charts.PutChart(chart_service_pb2.PutChartRequest(chart=chart), **self.with_token())
+        check((reply.version, reply.created) == (1, True), reply)
+
+    async def start(self):
+        request = workflow_service_pb2.StartInstanceRequest(
+            chart_id=f"{NAME}-parcel", instance_id=f"{NAME}-parcel-1", request_id="start-1"
+        )
+        first = await self.flows.StartInstance(request, **self.with_token())
+        check(first.created and list(first.instance.configuration) == ["waiting"], first)
+        again = await self.flows.StartInstance(request, **self.with_token())
+        check(not again.created, again)
+
+    async def event(self):
+        request = workflow_service_pb2.SendEventRequest(
+            instance_id=f"{NAME}-parcel-1", event="pack", data=struct(item="Bücher 📚")
+        )
+        reply = await self.flows.SendEvent(request, **self.with_token())
+        check(reply.handled and list(reply.configuration) == ["packing"], reply)
+        check(reply.status == instance_pb2.INSTANCE_STATUS_RUNNING, reply)
+
+    async def work(self):
+        """Takes the task, gives its result, sees it acknowledged, and what became of the instance."""
+        call = self.tasks.WorkTasks(**self.with_token())
+        open_worker = task_service_pb2.OpenWorker(queues=[f"{NAME}-scale"], credits=1, worker=NAME)
+        await call.write(task_service_pb2.WorkTasksRequest(open=open_worker))
+        tasks = []
+        while not tasks:
+            tasks = (await call.read()).tasks
+        check(len(tasks) == 1 and tasks[0].name == "weigh" and tasks[0].attempt == 1, tasks)
+        check(tasks[0].input == struct(item="Bücher 📚"), tasks)
+        result = task_service_pb2.TaskResult(lease_token=tasks[0].lease_token, result=struct(grams=120.5))
+        await call.write(task_service_pb2.WorkTasksRequest(result=result))
+        acks = []
+        while not acks:
+            acks = (await call.read()).acks
+        check([(ack.lease_token, ack.code) for ack in acks] == [(tasks[0].lease_token, 0)], acks)
+        await call.done_writing()
+        check(await call.read() is grpc.aio.EOF, "the stream goes on after its end")
+        request = workflow_service_pb2.GetInstanceRequest(instance_id=f"{NAME}-parcel-1")
+        instance = (await self.flows.GetInstance(request, **self.with_token())).instance
+        check(instance.status == instance_pb2.INSTANCE_STATUS_ENDED, instance)
+        check(instance.data == struct(grams=120.5), instance)
+
+
+class Scenario(AuthSteps, GeoSteps, FlowSteps):
+    STEPS = (
+        "login refused fence report search stream watch cancel deadline chart start event work field missing"
+    ).split()
+
+    def __init__(self, channel):
+        self.auth = auth_service_pb2_grpc.AuthServiceStub(channel)
+        self.fences = fence_service_pb2_grpc.FenceServiceStub(channel)
+        self.tracks = track_service_pb2_grpc.TrackServiceStub(channel)
+        self.charts = chart_service_pb2_grpc.ChartServiceStub(channel)
+        self.flows = workflow_service_pb2_grpc.WorkflowServiceStub(channel)
+        self.tasks = task_service_pb2_grpc.TaskServiceStub(channel)
+        self.me = ()
+        self.revision = ""
+        self.watch_call = None
+
+    def with_token(self, timeout=TIMEOUT_S):
+        return {"metadata": self.me, "timeout": timeout}
+
+
+async def main():
+    async with grpc.aio.insecure_channel(ADDRESS) as channel:
+        scenario = Scenario(channel)
+        for step in scenario.STEPS:
+            await getattr(scenario, step)()
+            print("ok", step, flush=True)
+
+
+asyncio.run(main())
