@@ -88,6 +88,11 @@ void cel_env_functions(cel_env *env, const cel_function *functions, size_t n)
     env->n_functions[env->n_tables++] = n;
 }
 
+void cel_env_json_numbers(cel_env *env)
+{
+    env->json_numbers = true;
+}
+
 /* ---- programs ---- */
 
 static bool check_result(cel_program *program, const cel_source *source, const char *wanted)
@@ -115,6 +120,7 @@ static const char *type_of(cel_program *program)
 static bool build(cel_program *program, const cel_env *env, const cel_options *options,
                   const cel_source *source)
 {
+    program->json_numbers = env->json_numbers;
     program->ast = cel_parse(source, options->no_macros);
     if (!program->ast || !cel_check(env, source, program->ast, options->unchecked, &program->slots))
         return false;
@@ -171,6 +177,21 @@ uint64_t cel_program_cost(const cel_program *program)
 void cel_program_print(const cel_program *program, wm_buf *buf)
 {
     cel_ast_print(program->ast, buf);
+}
+
+static void find_calls(const cel_ast *ast, const char *name, cel_found_call_fn found, void *ctx)
+{
+    if (ast->kind == AST_CALL && strcmp(ast->name, name) == 0)
+        found(ctx, ast->n > 0 && ast->args[0]->kind == AST_CONST ? &ast->args[0]->value : NULL,
+              ast->pos);
+    for (uint16_t i = 0; i < ast->n; i++)
+        find_calls(ast->args[i], name, found, ctx);
+}
+
+void cel_program_calls(const cel_program *program, const char *name, cel_found_call_fn found,
+                       void *ctx)
+{
+    find_calls(program->ast, name, found, ctx);
 }
 
 /* ---- evaluation ---- */

@@ -225,6 +225,8 @@ cel_value cel_map_value(wm_arena *arena, const cel_entry *entries, size_t n);
 
 /* A view over a JSON tree, which must outlive it; numbers are doubles. */
 cel_value cel_json_view(wm_arena *arena, const wm_json *json);
+/* The tree that a value is a view over, or NULL. Lists are no views. */
+const wm_json *cel_json_of(const cel_value *value);
 /* A view over a protobuf-c message by its descriptor, without copying: fields by name,
  * google.protobuf's Struct, Value, ListValue, Timestamp, Duration and wrappers as what they mean.
  */
@@ -268,6 +270,11 @@ WM_MUST_USE wm_code cel_env_add(cel_env *env, const char *name, const char *type
 /* Adds overloads of the host, which must outlive the environment and its programs. */
 void cel_env_functions(cel_env *env, const cel_function *functions, size_t n);
 
+/* For variables that come from JSON, where all numbers are doubles: where numbers of different
+ * kinds meet in + - * / %, they meet as doubles, so that `data.n + 1` is what it looks like.
+ * Without it that is an error, as the language has it. Before the first program. */
+void cel_env_json_numbers(cel_env *env);
+
 /* ---- programs ---- */
 
 typedef struct cel_program cel_program;
@@ -301,6 +308,12 @@ const char *cel_program_type(const cel_program *program);
 uint64_t cel_program_cost(const cel_program *program);
 /* The expression in canonical form. */
 void cel_program_print(const cel_program *program, wm_buf *buf);
+
+/* Tells of each call of a function in the text: its first argument where that is a literal, else
+ * NULL. For hosts whose functions take names that must exist. */
+typedef void (*cel_found_call_fn)(void *ctx, const cel_value *argument, uint32_t pos);
+void cel_program_calls(const cel_program *program, const char *name, cel_found_call_fn found,
+                       void *ctx);
 
 /* "LINE:COLUMN: message", the line itself, and a caret under the place; one after another. */
 void cel_issues_print(const cel_issues *issues, const char *text, size_t len, wm_buf *buf);

@@ -457,6 +457,15 @@ static void tell_operator(checker *c, const cel_ast *ast, const cel_type *const 
                       : "");
 }
 
+/* Arithmetic whose operands are, or may be, numbers of any kinds. */
+static bool is_json_arithmetic(const cel_ast *ast, const cel_type *const *args)
+{
+    for (size_t i = 0; i < ast->n; i++)
+        if (!is_number(args[i]->kind) && args[i]->kind != TYPE_DYN)
+            return false;
+    return ast->n == 2 && ast->code >= OP_ADD && ast->code <= OP_MOD;
+}
+
 static const cel_type *check_operator(checker *c, cel_ast *ast)
 {
     const char *at = op_signatures((cel_op)ast->code);
@@ -485,6 +494,10 @@ static const cel_type *check_operator(checker *c, cel_ast *ast)
             cel_trail_undo(&trail);
         at += *at == ' ';
     }
+    if (c->env->json_numbers && is_json_arithmetic(ast, args))
+        type = args[0]->kind == TYPE_DYN || args[1]->kind == TYPE_DYN ? &cel_type_dyn
+               : args[0]->kind == args[1]->kind && type               ? type
+                                                                      : SIMPLE(CEL_DOUBLE);
     if (type)
         return type;
     if (!c->unchecked)

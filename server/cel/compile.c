@@ -112,7 +112,7 @@ static bool is_or(const cel_ast *ast)
            (strcmp(ast->name, "or") == 0 || strcmp(ast->name, "orValue") == 0);
 }
 
-static cel_run_fn run_of(const cel_ast *ast)
+static cel_run_fn run_of(const cel_program *program, const cel_ast *ast)
 {
     switch (ast->kind) {
     case AST_CONST:
@@ -130,12 +130,22 @@ static cel_run_fn run_of(const cel_ast *ast)
     case AST_MACRO:
         return cel_run_macros[ast->code];
     default:
-        return cel_run_ops[ast->code];
+        return program->json_numbers && ast->code >= OP_ADD && ast->code <= OP_MOD
+                   ? cel_run_json_arithmetic
+                   : cel_run_ops[ast->code];
     }
 }
 
+/* "a.b.c" of selections that are one name. */
+static const char *whole_name(compiler *c, const cel_ast *ast)
+{
+    if (ast->kind != AST_SELECT)
+        return ast->name;
+    return wm_arena_printf(&c->program->arena, "%s.%s", whole_name(c, ast->args[0]), ast->name);
+}
+
 /* A name, or a selection that is one. */
-static bool make_reference(const cel_ast *ast, cel_code *code)
+static bool make_reference(compiler *c, const cel_ast *ast, cel_code *code)
 {
     switch (ast->ref) {
     case REF_LOCAL:
@@ -143,6 +153,7 @@ static bool make_reference(const cel_ast *ast, cel_code *code)
         return true;
     case REF_VAR:
         code->run = cel_run_var;
+        code->name = whole_name(c, ast);
         return true;
     case REF_TYPE:
         code->run = cel_run_const;
@@ -184,9 +195,11 @@ static const cel_code *make(compiler *c, const cel_ast *ast)
         make_problem(code, ast->problem);
         return code;
     }
-    if (make_reference(ast, code))
+    if (make_reference(c, ast, code))
         return code;
-    code->run = run_of(ast);
+    code->run = run_of(c->program, ast);
+    if (code->run == cel_run_json_arithmetic)
+        code->place = ast->code;
     code->overloads = ast->overloads;
     code->n_overloads = ast->n_overloads;
     code->n = (uint32_t)(ast->n - skip);

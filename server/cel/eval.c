@@ -4,6 +4,7 @@
  * absorb one: when another operand decides alone. An error of the limits (`fatal`) is never
  * absorbed, so that an evaluation that went too far ends at once.
  */
+#include <math.h>
 #include <string.h>
 
 #include "server/cel/functions.h"
@@ -366,6 +367,45 @@ static cel_value run_mod(cel_call *call, const cel_code *code)
 {
     OPERANDS(call, code, args);
     return cel_op_mod(call, args);
+}
+
+static bool is_number(const cel_value *value)
+{
+    return value->kind == CEL_INT || value->kind == CEL_UINT || value->kind == CEL_DOUBLE;
+}
+
+static void make_double(cel_value *number)
+{
+    if (number->kind != CEL_DOUBLE)
+        *number = cel_of_double(number->kind == CEL_INT ? (double)number->as.integer
+                                                        : (double)number->as.natural);
+}
+
+/* + - * / % where numbers of different kinds meet as doubles: see cel_env_json_numbers(). */
+cel_value cel_run_json_arithmetic(cel_call *call, const cel_code *code)
+{
+    OPERANDS(call, code, args);
+    bool numbers = is_number(&args[0]) && is_number(&args[1]);
+
+    if (numbers && args[0].kind != args[1].kind) {
+        make_double(&args[0]);
+        make_double(&args[1]);
+    }
+    switch (code->place) {
+    case OP_ADD:
+        return cel_op_add(call, args);
+    case OP_SUB:
+        return cel_op_sub(call, args);
+    case OP_MUL:
+        return cel_op_mul(call, args);
+    case OP_DIV:
+        return cel_op_div(call, args);
+    default:
+        if (!numbers || args[0].kind != CEL_DOUBLE)
+            return cel_op_mod(call, args);
+        return args[1].as.real == 0 ? cel_fail(call, CEL_ERROR_ZERO, "modulus by zero")
+                                    : cel_of_double(fmod(args[0].as.real, args[1].as.real));
+    }
 }
 
 static cel_value run_index(cel_call *call, const cel_code *code)

@@ -144,6 +144,8 @@ FN(double_string)
     value = strtod(text, &end);
     if (*end || end == text)
         return parse_error(call, "double", args);
+    if (isinf(value) && !strpbrk(text, "iI")) /* not written as infinity */
+        return range_error(call, "double");
     return cel_of_double(value);
 }
 

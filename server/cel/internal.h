@@ -53,6 +53,7 @@ typedef struct cel_variable {
 struct cel_env {
     wm_arena arena;
     const char *container; /* "" or "a.b" */
+    bool json_numbers;
     cel_variable *variables;
     size_t n, room;
     const cel_function *functions[4]; /* of the host */
@@ -67,6 +68,7 @@ struct cel_program {
     const cel_code *code;
     const char *type;
     uint64_t cost;
+    bool json_numbers; /* of its environment */
     uint32_t slots, codes;
     struct cel_pattern *patterns; /* compiled with the program */
 };
@@ -100,6 +102,7 @@ cel_value cel_run_select(cel_call *call, const cel_code *code);
 cel_value cel_run_has(cel_call *call, const cel_code *code);
 cel_value cel_run_call(cel_call *call, const cel_code *code);
 cel_value cel_run_or(cel_call *call, const cel_code *code);
+cel_value cel_run_json_arithmetic(cel_call *call, const cel_code *code);
 cel_value cel_run_list(cel_call *call, const cel_code *code);
 cel_value cel_run_map(cel_call *call, const cel_code *code);
 extern const cel_run_fn cel_run_ops[];    /* by cel_op */

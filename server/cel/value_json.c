@@ -68,3 +68,8 @@ cel_value cel_json_view(wm_arena *arena, const wm_json *json)
         return cel_of_null();
     }
 }
+
+const wm_json *cel_json_of(const cel_value *value)
+{
+    return value->kind == CEL_MAP && value->as.map->ops == &json_ops ? value->as.map->data : NULL;
+}

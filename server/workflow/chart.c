@@ -413,6 +413,8 @@ void workflow_chart_unref(workflow_chart *chart)
 {
     if (!chart || __atomic_sub_fetch(&chart->references, 1, __ATOMIC_ACQ_REL) > 0)
         return;
+    for (chart_expr *kept = chart->exprs; kept; kept = kept->next)
+        workflow_expr_free(kept->expr);
     wm_arena_free(&chart->arena);
     free(chart);
 }

@@ -116,6 +116,12 @@ typedef struct chart_state {
     bool has_after, has_history; /* has a timer; has a history state as a child */
 } chart_state;
 
+/* What the chart frees with itself. */
+typedef struct chart_expr {
+    struct chart_expr *next;
+    workflow_expr *expr;
+} chart_expr;
+
 typedef struct workflow_chart {
     const char *chart_id;
     int64_t version; /* 0: not stored yet */
@@ -125,6 +131,7 @@ typedef struct workflow_chart {
     const wm_json *data;
     /* private */
     wm_arena arena;
+    chart_expr *exprs;
     int references;
     struct workflow_chart *next;
 } workflow_chart;

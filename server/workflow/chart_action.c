@@ -109,22 +109,40 @@ static void check_in_state(void *ctx, const char *id)
 
     HASH_FIND_STR(c->names, id, name);
     if (!name)
-        chart_complain(c, "CHART_INVALID", "in_state names no state: %.64s", id);
+        chart_complain(c, "CHART_INVALID", "In() names no state: %.64s", id);
 }
 
-/* NULL with a complaint, or for an empty text. */
-static const workflow_expr *compile_expr(compiler *c, const char *text, const char *member)
+/* The chart frees it. */
+static void keep_expr(compiler *c, workflow_expr *expr)
+{
+    chart_expr *kept = WM_NEW(c->arena, chart_expr);
+
+    kept->expr = expr;
+    kept->next = c->chart->exprs;
+    c->chart->exprs = kept;
+}
+
+static void complain_of_issues(compiler *c, const cel_issues *issues)
+{
+    for (size_t i = 0; i < issues->n; i++)
+        chart_complain(c, "EXPRESSION_INVALID", "line %u, column %u: %s", issues->issues[i].line,
+                       issues->issues[i].column, issues->issues[i].message);
+}
+
+/* NULL with complaints, or for an empty text. */
+static const workflow_expr *compile_expr(compiler *c, const char *text, const char *member,
+                                         workflow_expr_use use)
 {
     size_t before = chart_path_push(c, "%s", member);
-    const workflow_expr *expr = NULL;
-    wm_err err;
+    workflow_expr *expr = NULL;
+    cel_issues issues;
 
-    if (text[0] && workflow_expr_compile(c->arena, text, &expr, &err) != WM_OK) {
-        chart_complain(c, err.reason, "%s", err.message);
-        expr = NULL;
-    }
-    if (expr)
+    if (text[0] && workflow_expr_compile(text, use, &expr, &issues) != WM_OK)
+        complain_of_issues(c, &issues);
+    if (expr) {
+        keep_expr(c, expr);
         workflow_expr_each_state(expr, check_in_state, c);
+    }
     chart_path_pop(c, before);
     return expr;
 }
@@ -133,16 +151,12 @@ static const workflow_expr *compile_value(compiler *c, const char *text, const c
 {
     if (!text[0])
         COMPLAIN_AT(c, "FIELD_REQUIRED", member, "an expression is needed");
-    return compile_expr(c, text, member);
+    return compile_expr(c, text, member, EXPR_VALUE);
 }
 
 const workflow_expr *chart_compile_guard(compiler *c, const char *text)
 {
-    const workflow_expr *guard = compile_expr(c, text, ".guard");
-
-    if (guard && workflow_expr_is_not_bool(guard))
-        COMPLAIN_AT(c, "EXPRESSION_INVALID", ".guard", "a guard is true or false");
-    return guard;
+    return compile_expr(c, text, ".guard", EXPR_GUARD);
 }
 
 static void compile_fields(compiler *c, chart_action *action, void *const *entries, size_t n,
@@ -314,7 +328,7 @@ static void compile_action(compiler *c, const proto_action *in, chart_action *ou
     case WAYMARK__WORKFLOW__V1__ACTION__KIND_LOG:
         out->kind = CHART_LOG;
         out->name = wm_arena_strdup(c->arena, in->log->label);
-        out->value = compile_expr(c, in->log->expression, ".expression");
+        out->value = compile_expr(c, in->log->expression, ".expression", EXPR_VALUE);
         break;
     case WAYMARK__WORKFLOW__V1__ACTION__KIND_CHOOSE:
         compile_choose(c, in->choose, out, depth);

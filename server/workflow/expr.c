@@ -1,473 +1,187 @@
-/* server/workflow/expr.c - reads expressions; see expr.h for the grammar. A recursive descent
- * parser makes a tree of nodes, whose depth is bounded, so that the stack does not grow with
- * what a chart says. */
+/* server/workflow/expr.c - what a chart's expressions can read, and their compilation; see
+ * expr.h. The language is server/cel; expr_value.c makes JSON of what comes out. */
+#include "server/workflow/expr.h"
+
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "server/workflow/expr_node.h"
+#include "server/workflow/expr_value.h"
 
-typedef struct parser {
-    wm_arena *arena;
-    const char *text, *at;
-    int depth;
-    bool failed;
-    wm_err *err;
-} parser;
-
-static workflow_expr *parse_choice(parser *p);
-
-static workflow_expr *parse_fail(parser *p, const char *what)
-{
-    if (!p->failed)
-        wm_fail(p->err, WM_INVALID, "EXPRESSION_INVALID", "at character %zu: %s",
-                (size_t)(p->at - p->text) + 1, what);
-    p->failed = true;
-    return NULL;
-}
-
-static workflow_expr *node_new(parser *p, node_kind kind)
-{
-    workflow_expr *node = WM_NEW(p->arena, workflow_expr);
-
-    node->kind = kind;
-    return node;
-}
-
-static workflow_expr *literal(parser *p, const wm_json *value)
-{
-    workflow_expr *node = node_new(p, NODE_LITERAL);
-
-    node->value = value;
-    return node;
-}
-
-static void skip_space(parser *p)
-{
-    p->at += strspn(p->at, " \t\r\n");
-}
-
-static bool is_name_start(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
-
-static size_t name_len(const char *text)
-{
-    size_t len = 0;
-
-    if (!is_name_start(*text))
-        return 0;
-    while (is_name_start(text[len]) || (text[len] >= '0' && text[len] <= '9'))
-        len++;
-    return len;
-}
-
-/* Takes `symbol` if it is next; "<" does not take the start of "<=". */
-static bool take(parser *p, const char *symbol)
-{
-    size_t len = strlen(symbol);
-
-    skip_space(p);
-    if (strncmp(p->at, symbol, len) != 0)
-        return false;
-    if (is_name_start(*symbol) && name_len(p->at) != len)
-        return false;
-    p->at += len;
-    return true;
-}
-
-static bool expect(parser *p, const char *symbol, const char *what)
-{
-    if (take(p, symbol))
-        return true;
-    parse_fail(p, what);
-    return false;
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* \uXXXX as UTF-8 into out; the number of bytes, 0 when it is not one. */
-static size_t parse_unicode(const char *at, char *out)
-{
-    unsigned code = 0;
-
-    for (int i = 0; i < 4; i++) {
-        int digit = hex_digit(at[i]);
-
-        if (digit < 0)
-            return 0;
-        code = code * 16 + (unsigned)digit;
-    }
-    if (code == 0 || (code >= 0xD800 && code <= 0xDFFF))
-        return 0;
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    if (code < 0x800) {
-        out[0] = (char)(0xC0 | code >> 6);
-        out[1] = (char)(0x80 | (code & 0x3F));
-        return 2;
-    }
-    out[0] = (char)(0xE0 | code >> 12);
-    out[1] = (char)(0x80 | (code >> 6 & 0x3F));
-    out[2] = (char)(0x80 | (code & 0x3F));
-    return 3;
-}
-
-/* One escape after its backslash; moves on past it. */
-static bool parse_escape(parser *p, char *out, size_t *len)
-{
-    static const char from[] = "\\'\"`?nrtabfv", to[] = "\\'\"`?\n\r\t\a\b\f\v";
-    const char *found = *p->at ? strchr(from, *p->at) : NULL;
-
-    if (found) {
-        out[(*len)++] = to[found - from];
-        p->at++;
-        return true;
-    }
-    if (*p->at == 'u') {
-        size_t n = parse_unicode(p->at + 1, out + *len);
-
-        if (n > 0) {
-            *len += n;
-            p->at += 5;
-            return true;
-        }
-    }
-    parse_fail(p, "an escape that is not known");
-    return false;
-}
-
-/* Bytes up to the closing quote, which no escape makes longer; a newline or the end stops it too.
- */
-static size_t string_room(const char *at, char quote)
-{
-    size_t len = 0;
-
-    while (at[len] && at[len] != quote && at[len] != '\n')
-        len += at[len] == '\\' && at[len + 1] ? 2 : 1;
-    return len;
-}
-
-static const wm_json *parse_string(parser *p)
-{
-    char quote = *p->at++;
-    char *text = (char *)wm_arena_alloc(p->arena, string_room(p->at, quote) + 1);
-    size_t len = 0;
-
-    while (*p->at != quote) {
-        if (*p->at == '\0' || *p->at == '\n') {
-            parse_fail(p, "a string without its end");
-            return NULL;
-        }
-        if (*p->at == '\\') {
-            p->at++;
-            if (!parse_escape(p, text, &len))
-                return NULL;
-        } else {
-            text[len++] = *p->at++;
-        }
-    }
-    p->at++;
-    return workflow_value_string(p->arena, text, len);
-}
-
-/* JSON's numbers, without strtod's names, hexadecimal and locale. */
-static workflow_expr *parse_number(parser *p)
-{
-    const char *at = p->at;
-    size_t len = strspn(at, "0123456789");
-    wm_json *json;
-    wm_err ignored;
-
-    if (at[len] == '.')
-        len += 1 + strspn(at + len + 1, "0123456789");
-    if (at[len] == 'e' || at[len] == 'E') {
-        len++;
-        if (at[len] == '+' || at[len] == '-')
-            len++;
-        len += strspn(at + len, "0123456789");
-    }
-    if (is_name_start(at[len]) || wm_json_parse(p->arena, at, len, &json, &ignored) != WM_OK)
-        return parse_fail(p, "a number that cannot be read");
-    p->at += len;
-    return literal(p, workflow_value_number(p->arena, json->number));
-}
-
-static workflow_expr *parse_list(parser *p)
-{
-    workflow_expr *list = node_new(p, NODE_LIST);
-    const workflow_expr **tail = &list->a;
-
-    if (take(p, "]"))
-        return list;
-    do {
-        workflow_expr *element = parse_choice(p);
-
-        if (!element)
-            return NULL;
-        *tail = element;
-        tail = &element->next;
-    } while (take(p, ","));
-    return expect(p, "]", "expected , or ] in a list") ? list : NULL;
-}
-
-static workflow_expr *parse_call(parser *p, node_kind kind)
-{
-    workflow_expr *node = node_new(p, kind);
-
-    if (!expect(p, "(", "expected ( after a function"))
-        return NULL;
-    node->a = parse_choice(p);
-    if (!node->a || !expect(p, ")", "expected )"))
-        return NULL;
-    if (kind == NODE_HAS && node->a->kind != NODE_MEMBER)
-        return parse_fail(p, "has() takes a path such as data.a");
-    if (kind == NODE_IN_STATE) {
-        if (node->a->kind != NODE_LITERAL || node->a->value->kind != WM_JSON_STRING)
-            return parse_fail(p, "in_state() takes a string");
-        node->name = node->a->value->text;
-    }
-    return node;
-}
-
-static workflow_expr *parse_name(parser *p)
-{
-    static const struct {
-        const char *name;
-        node_kind kind;
-        bool call;
-    } names[] = {
-        {"data", NODE_DATA, false},         {"event", NODE_EVENT, false},
-        {"instance", NODE_INSTANCE, false}, {"has", NODE_HAS, true},
-        {"size", NODE_SIZE, true},          {"in_state", NODE_IN_STATE, true},
-    };
-
-    if (take(p, "true"))
-        return literal(p, workflow_value_bool(true));
-    if (take(p, "false"))
-        return literal(p, workflow_value_bool(false));
-    if (take(p, "null"))
-        return literal(p, workflow_value_null());
-    for (size_t i = 0; i < WM_ARRAY_LEN(names); i++) {
-        if (take(p, names[i].name))
-            return names[i].call ? parse_call(p, names[i].kind) : node_new(p, names[i].kind);
-    }
-    return parse_fail(p, "a name that is not known (data, event, instance, has, size, in_state)");
-}
-
-static workflow_expr *parse_primary(parser *p)
-{
-    skip_space(p);
-    if (take(p, "(")) {
-        workflow_expr *inner = parse_choice(p);
-
-        return inner && expect(p, ")", "expected )") ? inner : NULL;
-    }
-    if (take(p, "["))
-        return parse_list(p);
-    if (*p->at == '\'' || *p->at == '"') {
-        const wm_json *text = parse_string(p);
-
-        return text ? literal(p, text) : NULL;
-    }
-    if (*p->at >= '0' && *p->at <= '9')
-        return parse_number(p);
-    if (is_name_start(*p->at))
-        return parse_name(p);
-    return parse_fail(p, *p->at ? "expected a value" : "the expression ends too early");
-}
-
-static workflow_expr *parse_member(parser *p)
-{
-    workflow_expr *node = parse_primary(p);
-
-    while (node) {
-        workflow_expr *outer;
-
-        if (take(p, "[")) {
-            outer = node_new(p, NODE_INDEX);
-            outer->b = parse_choice(p);
-            if (!outer->b || !expect(p, "]", "expected ]"))
-                return NULL;
-        } else if (take(p, ".")) {
-            size_t len;
-
-            skip_space(p);
-            len = name_len(p->at);
-            if (len == 0)
-                return parse_fail(p, "expected a name after .");
-            outer = node_new(p, NODE_MEMBER);
-            outer->name = wm_arena_strndup(p->arena, p->at, len);
-            p->at += len;
-        } else {
-            break;
-        }
-        outer->a = node;
-        node = outer;
-    }
-    return node;
-}
-
-static workflow_expr *parse_unary(parser *p)
-{
-    workflow_expr *node;
-
-    skip_space(p);
-    if (*p->at == '-' || (*p->at == '!' && p->at[1] != '=')) {
-        node = node_new(p, *p->at == '-' ? NODE_NEGATE : NODE_NOT);
-        p->at++;
-        if (++p->depth > EXPR_DEPTH_MAX)
-            return parse_fail(p, "nested too deep");
-        node->a = parse_unary(p);
-        p->depth--;
-        return node->a ? node : NULL;
-    }
-    return parse_member(p);
-}
-
-/* The binary operators, weakest first; longer symbols before their prefixes. */
-static const struct {
-    const char *symbol;
-    binary_op op;
-    int level;
-} operators[] = {
-    {"||", OP_OR, 0}, {"&&", OP_AND, 1}, {"==", OP_EQ, 2}, {"!=", OP_NE, 2}, {"<=", OP_LE, 2},
-    {">=", OP_GE, 2}, {"<", OP_LT, 2},   {">", OP_GT, 2},  {"in", OP_IN, 2}, {"+", OP_ADD, 3},
-    {"-", OP_SUB, 3}, {"*", OP_MUL, 4},  {"/", OP_DIV, 4}, {"%", OP_MOD, 4},
+struct workflow_expr {
+    cel_program *program;
 };
 
-static binary_op take_operator(parser *p, int level)
+/* The variables, by their places in the environment. */
+enum { PLACE_DATA, PLACE_EVENT_NAME, PLACE_EVENT_DATA, PLACE_INSTANCE_ID, PLACE_ENTITY_ID, PLACES };
+
+static const struct {
+    const char *name, *type;
+} variables[PLACES] = {
+    [PLACE_DATA] = {"data", "map(string,dyn)"},
+    [PLACE_EVENT_NAME] = {"event.name", "string"},
+    [PLACE_EVENT_DATA] = {"event.data", "map(string,dyn)"},
+    [PLACE_INSTANCE_ID] = {"instance.id", "string"},
+    [PLACE_ENTITY_ID] = {"instance.entity_id", "string"},
+};
+
+/* ---- the environment, the same for all charts ---- */
+
+/* In("id"), https://www.w3.org/TR/scxml/#InPredicate */
+static cel_value call_in(cel_call *call, const cel_value *args, size_t n)
 {
-    for (size_t i = 0; i < WM_ARRAY_LEN(operators); i++) {
-        if (operators[i].level == level && take(p, operators[i].symbol))
-            return operators[i].op;
-    }
-    return OP_NONE;
+    const workflow_env *env = (const workflow_env *)cel_call_data(call);
+    const char *id = wm_arena_strndup(cel_call_arena(call), args->as.text, args->len);
+
+    (void)n;
+    if (!id)
+        return cel_call_fail(call, CEL_ERROR_MEMORY, "the memory limit is reached");
+    return cel_of_bool(env->in_state(env->ctx, id));
 }
 
-static workflow_expr *parse_binary(parser *p, int level)
+static const cel_function functions[] = {{"In", false, true, "s", "b", call_in}};
+
+static cel_env *the_env;
+
+static void make_env(void)
 {
-    workflow_expr *node = level > 4 ? parse_unary(p) : parse_binary(p, level + 1);
-    binary_op op;
-    int links = 0;
+    wm_err err;
 
-    while (node && level <= 4 && (op = take_operator(p, level)) != OP_NONE) {
-        workflow_expr *outer = node_new(p, NODE_BINARY);
-
-        /* A chain leans to the left, so its length is evaluation depth. */
-        if (++links > 500)
-            return parse_fail(p, "too many operators in a row");
-        outer->op = op;
-        outer->a = node;
-        outer->b = parse_binary(p, level + 1);
-        node = outer->b ? outer : NULL;
+    the_env = cel_env_new(NULL);
+    cel_env_json_numbers(the_env);
+    cel_env_functions(the_env, functions, WM_ARRAY_LEN(functions));
+    for (size_t i = 0; i < PLACES; i++) {
+        if (cel_env_add(the_env, variables[i].name, variables[i].type, &err) != WM_OK)
+            abort();
     }
-    return node;
 }
 
-static workflow_expr *parse_choice(parser *p)
+static const cel_env *get_env(void)
 {
-    workflow_expr *node;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-    if (++p->depth > EXPR_DEPTH_MAX)
-        return parse_fail(p, "nested too deep");
-    node = parse_binary(p, 0);
-    if (node && take(p, "?")) {
-        workflow_expr *choice = node_new(p, NODE_CHOICE);
-
-        choice->a = node;
-        choice->b = parse_binary(p, 0);
-        if (choice->b && expect(p, ":", "expected : after ?"))
-            choice->c = parse_choice(p);
-        node = choice->c ? choice : NULL;
-    }
-    p->depth--;
-    return node;
+    pthread_once(&once, make_env);
+    return the_env;
 }
 
-static bool is_known_member(const workflow_expr *node)
-{
-    static const char *const event[] = {"name", "data"}, *const instance[] = {"id", "entity_id"};
-    const char *const *names = node->a->kind == NODE_EVENT ? event : instance;
+/* ---- compiling ---- */
 
-    return strcmp(node->name, names[0]) == 0 || strcmp(node->name, names[1]) == 0;
+static wm_code refuse(cel_issues *issues, const char *message)
+{
+    issues->n = 1;
+    issues->dropped = 0;
+    issues->issues[0] = (cel_issue){.pos = 0, .line = 1, .column = 1};
+    strncpy(issues->issues[0].message, message, sizeof(issues->issues[0].message) - 1);
+    return WM_INVALID;
 }
 
-/* `event` and `instance` are no values by themselves, and have only the members they have. */
-static bool check_roots(parser *p, const workflow_expr *node)
+wm_code workflow_expr_compile(const char *text, workflow_expr_use use, workflow_expr **made,
+                              cel_issues *issues)
 {
-    if (!node)
-        return true;
-    if (node->kind == NODE_EVENT || node->kind == NODE_INSTANCE)
-        return parse_fail(p, "event and instance are read by their members") != NULL;
-    if (node->kind == NODE_MEMBER &&
-        (node->a->kind == NODE_EVENT || node->a->kind == NODE_INSTANCE)) {
-        if (!is_known_member(node))
-            return parse_fail(p, "known are event.name, event.data, instance.id and "
-                                 "instance.entity_id") != NULL;
-        return true;
-    }
-    for (const workflow_expr *e = node->kind == NODE_LIST ? node->a : NULL; e; e = e->next) {
-        if (!check_roots(p, e))
-            return false;
-    }
-    return (node->kind == NODE_LIST || check_roots(p, node->a)) && check_roots(p, node->b) &&
-           check_roots(p, node->c);
-}
+    cel_options options = {.result = use == EXPR_GUARD ? "bool" : NULL};
+    cel_program *program;
 
-wm_code workflow_expr_compile(wm_arena *arena, const char *text, const workflow_expr **made,
-                              wm_err *err)
-{
-    parser p = {.arena = arena, .text = text, .at = text, .err = err};
-    workflow_expr *node;
-
+    *made = NULL;
     if (strlen(text) > EXPR_SIZE_MAX)
-        return wm_fail(err, WM_INVALID, "EXPRESSION_INVALID", "longer than %d bytes",
-                       EXPR_SIZE_MAX);
-    node = parse_choice(&p);
-    if (node) {
-        skip_space(&p);
-        if (*p.at)
-            parse_fail(&p, "expected an operator or the end");
-        else
-            check_roots(&p, node);
-    }
-    *made = node;
-    return p.failed ? WM_INVALID : WM_OK;
+        return refuse(issues, "the expression is longer than 4096 bytes");
+    if (cel_compile(get_env(), text, strlen(text), &options, &program, issues) != WM_OK)
+        return WM_INVALID;
+    *made = (workflow_expr *)malloc(sizeof **made);
+    if (!*made)
+        abort();
+    (*made)->program = program;
+    return WM_OK;
+}
+
+void workflow_expr_free(workflow_expr *expr)
+{
+    if (!expr)
+        return;
+    cel_program_free(expr->program);
+    free(expr);
+}
+
+typedef struct state_finder {
+    void (*found)(void *ctx, const char *id);
+    void *ctx;
+} state_finder;
+
+static void found_in(void *ctx, const cel_value *argument, uint32_t pos)
+{
+    const state_finder *finder = (const state_finder *)ctx;
+    char id[EXPR_SIZE_MAX + 1];
+
+    (void)pos;
+    if (!argument || argument->kind != CEL_STRING)
+        return;
+    memcpy(id, argument->as.text, argument->len);
+    id[argument->len] = '\0';
+    finder->found(finder->ctx, id);
 }
 
 void workflow_expr_each_state(const workflow_expr *expr, void (*found)(void *ctx, const char *id),
                               void *ctx)
 {
-    if (!expr)
-        return;
-    if (expr->kind == NODE_IN_STATE) {
-        found(ctx, expr->name);
-        return;
-    }
-    if (expr->kind == NODE_LIST) {
-        for (const workflow_expr *e = expr->a; e; e = e->next)
-            workflow_expr_each_state(e, found, ctx);
-        return;
-    }
-    workflow_expr_each_state(expr->a, found, ctx);
-    workflow_expr_each_state(expr->b, found, ctx);
-    workflow_expr_each_state(expr->c, found, ctx);
+    state_finder finder = {found, ctx};
+
+    cel_program_calls(expr->program, "In", found_in, &finder);
 }
 
-bool workflow_expr_is_not_bool(const workflow_expr *expr)
+/* ---- evaluating ---- */
+
+/* Variables are made when they are read. */
+static bool resolve(const cel_vars *vars, size_t place, wm_arena *arena, cel_value *value)
 {
-    return expr->kind == NODE_LIST || expr->kind == NODE_NEGATE || expr->kind == NODE_SIZE ||
-           (expr->kind == NODE_LITERAL && expr->value->kind != WM_JSON_BOOL) ||
-           (expr->kind == NODE_BINARY && expr->op >= OP_ADD);
+    const workflow_env *env = (const workflow_env *)vars->data;
+    const char *text = NULL;
+
+    switch (place) {
+    case PLACE_DATA:
+        *value = cel_json_view(arena, env->data);
+        return true;
+    case PLACE_EVENT_DATA:
+        if (!env->event_name)
+            return false;
+        *value = cel_json_view(arena, env->event_data);
+        return true;
+    case PLACE_EVENT_NAME:
+        text = env->event_name;
+        break;
+    case PLACE_INSTANCE_ID:
+        text = env->instance_id;
+        break;
+    default:
+        text = env->entity_id;
+        break;
+    }
+    if (text)
+        *value = cel_of_string(text, strlen(text));
+    return text != NULL;
+}
+
+/* What is made on the way dies with the evaluation; only the value is kept. */
+const wm_json *workflow_expr_eval(const workflow_expr *expr, wm_arena *arena,
+                                  const workflow_env *env, const char **why)
+{
+    cel_vars vars = {.resolve = resolve, .data = (void *)(uintptr_t)env};
+    uint64_t cost = EXPR_COST_MAX;
+    const wm_json *json;
+    cel_value value;
+    wm_arena scratch;
+
+    *why = "";
+    if (env->memory_max > 0 && wm_arena_used(arena) > env->memory_max) {
+        *why = "too much memory is used";
+        return NULL;
+    }
+    wm_arena_init(&scratch, EXPR_MEMORY_MAX);
+    value = cel_eval(expr->program, &vars, &cost, &scratch);
+    if (value.kind == CEL_ERROR) {
+        *why = wm_arena_strdup(arena, value.as.error->message);
+        json = NULL;
+    } else {
+        json = workflow_value_from_cel(arena, &scratch, &value, why);
+    }
+    wm_arena_free(&scratch);
+    return json;
 }

@@ -1,26 +1,25 @@
-/* server/workflow/expr.h - guards and values: a subset of CEL, read once, evaluated often.
+/* server/workflow/expr.h - guards and values of charts, in CEL (docs/cel.md).
  *
- *   expr    = or [ "?" or ":" expr ]
- *   or      = and { "||" and }             and = rel { "&&" rel }
- *   rel     = sum { ("=="|"!="|"<"|"<="|">"|">="|"in") sum }
- *   sum     = term { ("+"|"-") term }      term = unary { ("*"|"/"|"%") unary }
- *   unary   = { "!" | "-" } member
- *   member  = primary { "." name | "[" expr "]" }
- *   primary = "(" expr ")" | "[" [ expr { "," expr } ] "]" | number | string
- *           | "true" | "false" | "null" | "data" | "event" | "instance"
- *           | "has" "(" member ")" | "size" "(" expr ")" | "in_state" "(" string ")"
+ * What an expression can read:
  *
- * As in CEL: values of different kinds are not equal, && and || swallow an error on one
- * side when the other decides, a member that is not there is an error. Numbers are doubles.
+ *   data                              the instance's variables, an object
+ *   event.name, event.data            the event that is being taken; an error where there is none
+ *   instance.id, instance.entity_id   "" when unbound
+ *   In("id")                          whether a state is active, as in SCXML
+ *
+ * Numbers in `data` and `event.data` are doubles, as JSON has them; `data.n + 1` is allowed
+ * nevertheless (cel_env_json_numbers). A value becomes JSON again: bytes, timestamps and durations
+ * become strings as JSON has them in protobuf; what JSON cannot hold is an error.
  *
  * Threads: compiled expressions are immutable; evaluating is pure.
- * Memory:  both live in the arena given.
- * Failure: compiling: WM_INVALID, EXPRESSION_INVALID with line-less column. Evaluating
- *          answers NULL and a text.
+ * Memory:  a compiled expression is on the heap until workflow_expr_free(); values live in the
+ *          arena given, or are parts of what was read.
+ * Failure: compiling: WM_INVALID with all that is wrong. Evaluating answers NULL and a text.
  */
 #ifndef WAYMARK_SERVER_WORKFLOW_EXPR_H
 #define WAYMARK_SERVER_WORKFLOW_EXPR_H
 
+#include "server/cel/cel.h"
 #include "server/workflow/value.h"
 
 #ifdef __cplusplus
@@ -28,13 +27,15 @@ extern "C" {
 #endif
 
 enum {
-    EXPR_SIZE_MAX = 4096,    /* bytes of text */
-    EXPR_DEPTH_MAX = 40,     /* nested parentheses, lists, unary operators */
-    EXPR_STRING_MAX = 65536, /* bytes that + may make */
-    EXPR_LIST_MAX = 10000    /* elements that + may make */
+    EXPR_SIZE_MAX = 4096,              /* bytes of text */
+    EXPR_COST_MAX = 100000,            /* work units of one evaluation */
+    EXPR_MEMORY_MAX = 8 * 1024 * 1024, /* bytes while one is evaluated */
+    EXPR_NODES_MAX = 100000            /* parts of one value */
 };
 
 typedef struct workflow_expr workflow_expr;
+
+typedef enum workflow_expr_use { EXPR_VALUE, EXPR_GUARD } workflow_expr_use;
 
 /* What names mean. */
 typedef struct workflow_env {
@@ -47,16 +48,16 @@ typedef struct workflow_env {
     size_t memory_max; /* the arena's size at which evaluating fails; 0: no limit */
 } workflow_env;
 
-WM_MUST_USE wm_code workflow_expr_compile(wm_arena *arena, const char *text,
-                                          const workflow_expr **made, wm_err *err);
+/* A guard must be a bool, as far as its type is known. */
+WM_MUST_USE wm_code workflow_expr_compile(const char *text, workflow_expr_use use,
+                                          workflow_expr **made, cel_issues *issues);
+void workflow_expr_free(workflow_expr *expr);
 /* The value, or NULL with a reason in *why (static or in the arena). */
 const wm_json *workflow_expr_eval(const workflow_expr *expr, wm_arena *arena,
                                   const workflow_env *env, const char **why);
-/* Calls `found` for each id that in_state() names. */
+/* Calls `found` for each id that In() names by a literal. */
 void workflow_expr_each_state(const workflow_expr *expr, void (*found)(void *ctx, const char *id),
                               void *ctx);
-/* The expression is a literal that is not a boolean: never a guard. */
-bool workflow_expr_is_not_bool(const workflow_expr *expr);
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,7 @@
  * Each line is a machine and what must be active after each event; it is converted to a
  * waymark Chart and run by workflow_step() with a clock of its own. ECMAScript conditions
  * are rewritten as far as they mean the same: identifiers become members of `data`, ===
- * becomes ==, In('x') becomes in_state('x'). What cannot be said is skipped by name.
+ * becomes ==. What cannot be said is skipped by name.
  * Prints failures by name and ends with "N passed, N failed".
  */
 #include <stdio.h>
@@ -58,7 +58,7 @@ static bool is_word(const char *at, size_t len, const char *word)
 static void convert_word(wm_buf *out, const char *at, size_t len)
 {
     if (is_word(at, len, "In"))
-        wm_buf_text(out, "in_state");
+        wm_buf_text(out, "In");
     else if (is_word(at, len, "true") || is_word(at, len, "false") || is_word(at, len, "null") ||
              (at[0] >= '0' && at[0] <= '9'))
         wm_buf_add(out, at, len);
@@ -287,6 +287,22 @@ static proto_state **convert_states(run *r, const wm_json *list, size_t *n)
     return states;
 }
 
+/* NULL when it is none. */
+static const wm_json *convert_constant(run *r, const char *text)
+{
+    workflow_env env = {.data = workflow_value_empty()};
+    const wm_json *value;
+    workflow_expr *expr;
+    cel_issues issues;
+    const char *why;
+
+    if (workflow_expr_compile(text, EXPR_VALUE, &expr, &issues) != WM_OK)
+        return NULL;
+    value = workflow_expr_eval(expr, r->arena, &env, &why);
+    workflow_expr_free(expr);
+    return value;
+}
+
 /* The variables at the start: constants. */
 static const wm_json *convert_data(run *r)
 {
@@ -294,17 +310,9 @@ static const wm_json *convert_data(run *r)
 
     for (const wm_json *in = list ? list->first : NULL; in; in = in->next) {
         const wm_json *value = workflow_value_null();
-        const workflow_expr *expr;
-        workflow_env env = {.data = workflow_value_empty()};
-        const char *why;
-        wm_err err;
 
-        if (text_of(in, "expr")[0]) {
-            wm_code code =
-                workflow_expr_compile(r->arena, convert_expr(r, text_of(in, "expr")), &expr, &err);
-
-            value = code == WM_OK ? workflow_expr_eval(expr, r->arena, &env, &why) : NULL;
-        }
+        if (text_of(in, "expr")[0])
+            value = convert_constant(r, convert_expr(r, text_of(in, "expr")));
         if (!value) {
             r->unsupported = "data that is no constant";
             return data;

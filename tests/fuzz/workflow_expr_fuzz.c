@@ -40,17 +40,19 @@ static void evaluate(wm_arena *arena, const workflow_expr *expr)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    const workflow_expr *expr;
+    workflow_expr *expr;
+    cel_issues issues;
     wm_arena arena;
-    wm_err err;
     char *text;
 
     wm_arena_init(&arena, 0);
     text = wm_arena_strndup(&arena, (const char *)bytes, size);
     /* The wire guard lets neither other bytes nor NUL through. */
     if (wm_utf8_check(text, size) == WM_UTF8_OK &&
-        workflow_expr_compile(&arena, text, &expr, &err) == WM_OK)
+        workflow_expr_compile(text, EXPR_VALUE, &expr, &issues) == WM_OK) {
         evaluate(&arena, expr);
+        workflow_expr_free(expr);
+    }
     wm_arena_free(&arena);
     return 0;
 }

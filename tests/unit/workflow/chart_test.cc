@@ -54,7 +54,7 @@ TEST(Chart, OneErrorEach)
         {R"({"chartId":"c","states":[{"id":"a","transitions":[{"event":"e","guard":"'x'"}]}]})",
          {"chart.states[0].transitions[0].guard: EXPRESSION_INVALID"}},
         {R"j({"chartId":"c","states":[{"id":"a","transitions":[{"event":"e",
-             "guard":"in_state('z')"}]}]
+             "guard":"In('z')"}]}]
 })j",
          {"chart.states[0].transitions[0].guard: CHART_INVALID"}},
         {R"({"chartId":"c","states":[{"id":"a","onEntry":[{}]}]})",

@@ -154,8 +154,8 @@ TEST(Step, AFailedActionEndsItsBlockAndRaises)
         {"id":"b"}]})");
     run.start();
     EXPECT_EQ(run.send("e"), "b");
-    EXPECT_EQ(run.data(), R"({"why":"x: no member no"})");
-    EXPECT_EQ(run.effects(), (List{"log x: no member no"}));
+    EXPECT_EQ(run.data(), R"({"why":"x: no such key: no"})");
+    EXPECT_EQ(run.effects(), (List{"log x: no such key: no"}));
 }
 
 TEST(Step, AGuardThatFailsOnErrorEventsDoesNotLoop)
