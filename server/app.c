@@ -1,6 +1,6 @@
 /* server/app.c - wires the parts, bottom up, and takes them apart top down.
  *
- *   migrations -> lanes -> stores -> hub (bus) -> auth -> workflow -> geo -> rpc
+ *   migrations -> lanes -> stores -> hub (bus) -> auth -> workflow -> geo -> rpc -> gate
  *
  * Must not decide anything: what a part does is in that part.
  */
@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proto/api_descriptors.h"
+#include "server/gate/gate.h"
 #include "server/geo/geo.h"
 #include "server/obs/access_log.h"
 #include "server/store/migrate.h"
@@ -29,6 +30,11 @@ struct app {
     workflow *workflow;
     geo *geo;
     rpc_server *server;
+    gate *gate;
+    /* Each listener: who serves it, and which one it is there. */
+    bool is_gated[CONFIG_LISTENERS_MAX];
+    size_t place[CONFIG_LISTENERS_MAX];
+    size_t n_gated, n_direct;
 };
 
 /* A database that is still starting is waited for; one that refuses is not. */
@@ -87,23 +93,67 @@ static wm_code start_auth(app *app, wm_err *err)
     return auth_new(&settings, app->lanes, app->n_lanes, app->hub, &app->auth, err);
 }
 
+static bool is_gated(const config *config, size_t i)
+{
+    config_gate when = config->listeners[i].has_gate ? config->listeners[i].gate : config->gate;
+    if (strncmp(config->listen[i], "unix:", 5) == 0 || when == CONFIG_GATE_NEVER)
+        return false;
+    return when == CONFIG_GATE_ALWAYS || gate_is_public(config->listen[i]);
+}
+
 static rpc_listener listener_of(const config *config, size_t i)
 {
+    const config_listener *own = &config->listeners[i];
     rpc_listener listener = {.address = config->listen[i]};
-    if (strncmp(listener.address, "unix:", 5) == 0)
+    if (strncmp(listener.address, "unix:", 5) == 0 || own->is_plaintext)
         return listener;
-    listener.cert_file = config->tls_cert;
-    listener.key_file = config->tls_key;
-    listener.client_ca_file = config->tls_client_ca;
+    listener.cert_file = own->tls_cert != NULL ? own->tls_cert : config->tls_cert;
+    listener.key_file = own->tls_key != NULL ? own->tls_key : config->tls_key;
+    /* A certificate of its own means rules of its own. */
+    listener.client_ca_file = own->tls_client_ca;
+    if (own->tls_client_ca == NULL && own->tls_cert == NULL)
+        listener.client_ca_file = config->tls_client_ca;
     return listener;
+}
+
+/* Which of the two serves each listener, and as which of its own. */
+static void split_listeners(app *app, rpc_listener *direct, rpc_listener *gated)
+{
+    const config *config = app->config;
+    for (size_t i = 0; i < config->n_listen; i++) {
+        app->is_gated[i] = is_gated(config, i);
+        if (app->is_gated[i]) {
+            app->place[i] = app->n_gated;
+            gated[app->n_gated++] = listener_of(config, i);
+        } else {
+            app->place[i] = app->n_direct;
+            direct[app->n_direct++] = listener_of(config, i);
+        }
+    }
+}
+
+static wm_code start_gate(app *app, const rpc_listener *listeners, wm_err *err)
+{
+    const config *config = app->config;
+    gate_config settings = {
+        .server = app->server,
+        .listeners = listeners,
+        .n_listeners = app->n_gated,
+        .n_lanes = config->gate_threads,
+        .limits = &config->gate_limits,
+        .proxies = config->proxies,
+        .n_proxies = config->n_proxies,
+    };
+    if (app->n_gated == 0)
+        return WM_OK;
+    return gate_start(&settings, &app->gate, err);
 }
 
 static wm_code start_server(app *app, wm_err *err)
 {
     const config *config = app->config;
-    rpc_listener listeners[CONFIG_LISTENERS_MAX];
-    for (size_t i = 0; i < config->n_listen; i++)
-        listeners[i] = listener_of(config, i);
+    rpc_listener direct[CONFIG_LISTENERS_MAX], gated[CONFIG_LISTENERS_MAX];
+    split_listeners(app, direct, gated);
     const rpc_service services[] = {
         auth_service(app->auth),         geo_track_service(app->geo),
         geo_fence_service(app->geo),     workflow_chart_service(app->workflow),
@@ -113,8 +163,8 @@ static wm_code start_server(app *app, wm_err *err)
     rpc_config settings = {
         .lanes = app->lanes,
         .n_lanes = app->n_lanes,
-        .listeners = listeners,
-        .n_listeners = config->n_listen,
+        .listeners = direct,
+        .n_listeners = app->n_direct,
         .services = services,
         .n_services = WM_ARRAY_LEN(services),
         .interceptors = interceptors,
@@ -124,7 +174,18 @@ static wm_code start_server(app *app, wm_err *err)
         .descriptor_set = api_descriptors[0].bytes,
         .descriptor_set_size = api_descriptors[0].size,
     };
-    return rpc_server_start(&settings, &app->server, err);
+    /* The gate closes a connection with more streams than it allows, so clients are told. */
+    if (app->n_gated > 0)
+        settings.connection.streams_max = config->gate_limits.streams;
+    wm_code code = rpc_server_start(&settings, &app->server, err);
+    return code == WM_OK ? start_gate(app, gated, err) : code;
+}
+
+int app_port(const app *app, size_t i)
+{
+    if (app->is_gated[i])
+        return gate_port(app->gate, app->place[i]);
+    return rpc_server_port(app->server, app->place[i]);
 }
 
 wm_code app_start(const config *config, app **made, wm_err *err)
@@ -154,15 +215,11 @@ wm_code app_start(const config *config, app **made, wm_err *err)
     rpc_server_set_serving(app->server, true);
     for (size_t i = 0; i < config->n_listen; i++)
         wm_log(WM_LOG_INFO, "serving", wm_log_s("address", config->listen[i]),
-               wm_log_i("port", rpc_server_port(app->server, i)),
+               wm_log_i("port", app_port(app, i)),
+               wm_log_s("through", app->is_gated[i] ? "gate" : "core"),
                wm_log_i("lanes", (int64_t)app->n_lanes));
     *made = app;
     return WM_OK;
-}
-
-int app_port(const app *app, size_t i)
-{
-    return rpc_server_port(app->server, i);
 }
 
 auth *app_auth(app *app)
@@ -172,8 +229,11 @@ auth *app_auth(app *app)
 
 void app_stop(app *app)
 {
+    if (app->gate != NULL)
+        gate_stop_accepting(app->gate);
     if (app->server != NULL) {
         rpc_server_drain(app->server, app->config->drain_ms);
+        gate_free(app->gate);
         rpc_server_free(app->server);
     }
     if (app->geo != NULL)

@@ -106,13 +106,86 @@ static wm_code set_level(config *config, const option *option, const char *value
     return refuse(option, err, "is not one of debug, info, warn, error");
 }
 
+static wm_code parse_gate(const option *option, const char *value, config_gate *gate, wm_err *err)
+{
+    static const char *const names[] = {"auto", "always", "never"};
+    for (size_t i = 0; i < WM_ARRAY_LEN(names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *gate = (config_gate)i;
+            return WM_OK;
+        }
+    }
+    return refuse(option, err, "the gate is not one of auto, always, never");
+}
+
+static wm_code set_gate(config *config, const option *option, const char *value, wm_err *err)
+{
+    return parse_gate(option, value, &config->gate, err);
+}
+
+/* One of the settings that follow a listener's address: "cert=FILE", "plaintext". */
+static wm_code set_of_listener(config_listener *listener, const option *option, char *setting,
+                               wm_err *err)
+{
+    char *value = strchr(setting, '=');
+    if (strcmp(setting, "plaintext") == 0) {
+        listener->is_plaintext = true;
+        return WM_OK;
+    }
+    if (value == NULL || value[1] == '\0')
+        return refuse(option, err, "a setting after the address has no value");
+    *value++ = '\0';
+    if (strcmp(setting, "cert") == 0) {
+        listener->tls_cert = value;
+    } else if (strcmp(setting, "key") == 0) {
+        listener->tls_key = value;
+    } else if (strcmp(setting, "client-ca") == 0) {
+        listener->tls_client_ca = value;
+    } else if (strcmp(setting, "gate") == 0) {
+        listener->has_gate = true;
+        return parse_gate(option, value, &listener->gate, err);
+    } else {
+        return refuse(
+            option, err,
+            "a setting after the address is not cert=, key=, client-ca=, gate=, plaintext");
+    }
+    return WM_OK;
+}
+
 static wm_code add_listener(config *config, const option *option, const char *value, wm_err *err)
 {
     if (config->n_listen == CONFIG_LISTENERS_MAX)
         return refuse(option, err, "more than 8 addresses");
-    if (strchr(value, ':') == NULL)
+    char *rest = wm_arena_strdup(&config->arena, value);
+    char *address = strsep(&rest, ",");
+    if (strchr(address, ':') == NULL)
         return refuse(option, err, "is neither HOST:PORT nor unix:PATH");
-    config->listen[config->n_listen++] = wm_arena_strdup(&config->arena, value);
+    config_listener listener = {0};
+    for (char *setting; (setting = strsep(&rest, ",")) != NULL;) {
+        wm_code code = set_of_listener(&listener, option, setting, err);
+        if (code != WM_OK)
+            return code;
+    }
+    config->listeners[config->n_listen] = listener;
+    config->listen[config->n_listen++] = address;
+    return WM_OK;
+}
+
+static wm_code add_proxy(config *config, const option *option, const char *value, wm_err *err)
+{
+    if (config->n_proxies == CONFIG_PROXIES_MAX)
+        return refuse(option, err, "more than 32 blocks of addresses");
+    if (gate_cidr_parse(value, &config->proxies[config->n_proxies], err) != WM_OK)
+        return refuse(option, err, "is neither ADDRESS nor ADDRESS/BITS");
+    config->n_proxies++;
+    return WM_OK;
+}
+
+static wm_code set_gate_limit(config *config, const option *option, const char *value, wm_err *err)
+{
+    wm_err why = {0};
+    if (gate_limits_set(&config->gate_limits, value, &why) != WM_OK)
+        return refuse(option, err, why.message);
     return WM_OK;
 }
 
@@ -185,13 +258,22 @@ static wm_code read_file(config *config, const option *option, const char *value
 static const option options[] = {
     {"config", "FILE", ON_SERVE | ON_MIGRATE, read_file, 0,
      "read options from FILE, lines of `name = value`"},
-    {"listen", "ADDRESS", ON_SERVE | ON_DEV, add_listener, AT(n_listen),
-     "serve on HOST:PORT or unix:PATH (repeatable; 127.0.0.1:7654)"},
+    {"listen", "ADDRESS[,...]", ON_SERVE | ON_DEV, add_listener, AT(n_listen),
+     "serve on HOST:PORT or unix:PATH; with cert=, key=, client-ca=, gate=, plaintext of its own "
+     "(repeatable; 127.0.0.1:7654)"},
     {"tls-cert", "FILE", ON_SERVE, set_text, AT(tls_cert),
      "certificate chain, PEM; TLS on every HOST:PORT"},
     {"tls-key", "FILE", ON_SERVE, set_text, AT(tls_key), "its private key, PEM"},
     {"tls-client-ca", "FILE", ON_SERVE, set_text, AT(tls_client_ca),
      "demand client certificates of these CAs"},
+    {"gate", "WHEN", ON_SERVE | ON_DEV, set_gate, 0,
+     "auto, always or never: stand between clients and gRPC (auto: not on loopback)"},
+    {"gate-threads", "N", ON_SERVE | ON_DEV, set_unsigned, AT(gate_threads),
+     "that the gate has (1)"},
+    {"gate-limit", "NAME=VALUE", ON_SERVE | ON_DEV, set_gate_limit, 0,
+     "change a limit of the gate (repeatable; docs/operations.md)"},
+    {"proxy-protocol", "CIDR", ON_SERVE | ON_DEV, add_proxy, AT(n_proxies),
+     "connections from there begin with a PROXY header, version 2 (repeatable)"},
     {"postgres", "CONNINFO", ON_SERVE | ON_MIGRATE, set_text, AT(postgres),
      "libpq connection string, for example \"host=db dbname=waymark\""},
     {"connections", "N", ON_SERVE | ON_DEV, set_connections, AT(connections),
@@ -233,7 +315,8 @@ _Static_assert(WM_ARRAY_LEN(options) <= CONFIG_OPTIONS_MAX, "room for every opti
 
 static bool is_list(const option *option)
 {
-    return option->set == add_listener || option->set == add_issuer || option->set == add_admin;
+    return option->set == add_listener || option->set == add_issuer || option->set == add_admin ||
+           option->set == add_proxy;
 }
 
 /* Sets an option; a list begins anew with the first word of a stronger source. */
@@ -252,6 +335,8 @@ void config_init(config *config, config_command command)
 {
     memset(config, 0, sizeof(*config));
     wm_arena_init(&config->arena, 0);
+    gate_limits_init(&config->gate_limits);
+    config->gate_threads = 1;
     config->drain_ms = 10000;
     config->log_level = WM_LOG_INFO;
     config->state_dir = ".waymark";
@@ -393,12 +478,24 @@ static wm_code check(config *config, unsigned on, wm_err *err)
         return wm_fail(err, WM_INVALID, "OPTION_MISSING", "--tls-cert and --tls-key go together");
     if (config->tls_client_ca != NULL && config->tls_cert == NULL)
         return wm_fail(err, WM_INVALID, "OPTION_MISSING", "--tls-client-ca needs --tls-cert");
+    for (size_t i = 0; i < config->n_listen; i++) {
+        const config_listener *listener = &config->listeners[i];
+        if ((listener->tls_cert == NULL) != (listener->tls_key == NULL))
+            return wm_fail(err, WM_INVALID, "OPTION_MISSING",
+                           "--listen %s: cert= and key= go together", config->listen[i]);
+        if (listener->tls_client_ca != NULL && listener->tls_cert == NULL &&
+            config->tls_cert == NULL)
+            return wm_fail(err, WM_INVALID, "OPTION_MISSING",
+                           "--listen %s: client-ca= needs a certificate", config->listen[i]);
+    }
     for (size_t i = 0; i < config->n_issuers; i++) {
         if (config->issuers[i].audience == NULL)
             config->issuers[i].audience = "waymark";
     }
     if (config->n_listen == 0)
         config->listen[config->n_listen++] = "127.0.0.1:7654";
+    if (config->gate_threads == 0)
+        config->gate_threads = 1;
     if (config->lanes == 0)
         config->lanes = default_lanes();
     return WM_OK;

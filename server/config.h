@@ -15,6 +15,8 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "server/auth/auth.h"
+#include "server/gate/address.h"
+#include "server/gate/limits.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,6 +26,7 @@ enum {
     CONFIG_LISTENERS_MAX = 8,
     CONFIG_ISSUERS_MAX = 16,
     CONFIG_ADMINS_MAX = 64,
+    CONFIG_PROXIES_MAX = 32,
     CONFIG_LANES_MAX = 64,
     CONFIG_OPTIONS_MAX = 64,
     CONFIG_FILE_SIZE_MAX = 256 * 1024
@@ -39,13 +42,31 @@ typedef enum config_source {
     CONFIG_FLAGS
 } config_source;
 
+/* Whether the gate accepts in the core's place: `auto` means unless the address is loopback's or a
+ * unix socket. */
+typedef enum config_gate { CONFIG_GATE_AUTO, CONFIG_GATE_ALWAYS, CONFIG_GATE_NEVER } config_gate;
+
+/* What a --listen says beyond its address. NULL and `has_gate` false: as the other options say. */
+typedef struct config_listener {
+    const char *tls_cert, *tls_key, *tls_client_ca;
+    bool is_plaintext;
+    bool has_gate;
+    config_gate gate;
+} config_listener;
+
 typedef struct config {
     config_command command;
     uint8_t set_by[CONFIG_OPTIONS_MAX]; /* config_source of each option */
     wm_arena arena;
     const char *listen[CONFIG_LISTENERS_MAX];
+    config_listener listeners[CONFIG_LISTENERS_MAX]; /* of listen[] */
     size_t n_listen;
     const char *tls_cert, *tls_key, *tls_client_ca;
+    config_gate gate;
+    unsigned gate_threads;
+    gate_limits gate_limits;
+    gate_cidr proxies[CONFIG_PROXIES_MAX];
+    size_t n_proxies;
     const char *postgres;
     const char *redis; /* NULL: none */
     const char *redis_password;

@@ -71,6 +71,9 @@ class Pair:
     def our_server(self, port, tls):
         return [OUR_SERVER, "--port", str(port)] + (["--tls", self.cert, self.key] if tls else [])
 
+    def our_gated_server(self, port, tls):
+        return self.our_server(port, tls) + ["--gate"]
+
     def go_server(self, port, tls):
         files = ["-use_tls", "-tls_cert_file", self.cert, "-tls_key_file", self.key]
         return [GRPC_GO + "/server", "-port", str(port)] + (files if tls else [])
@@ -103,7 +106,7 @@ class Interop(unittest.TestCase):
             statuses[key] = server.wait(timeout=30)
         cls.directory.cleanup()
         # grpc-go's server ends by the signal; ours drains.
-        bad = [key for key, status in statuses.items() if key[0] == "our_server" and status != 0]
+        bad = [key for key, status in statuses.items() if key[0] != "go_server" and status != 0]
         assert not bad, bad
 
     def port_of(self, name, tls):
@@ -137,7 +140,9 @@ def add_tests(client, server, needs_go):
 
 
 add_tests("our_client", "our_server", False)
+add_tests("our_client", "our_gated_server", False)
 add_tests("go_client", "our_server", True)
+add_tests("go_client", "our_gated_server", True)
 add_tests("our_client", "go_server", True)
 
 if __name__ == "__main__":

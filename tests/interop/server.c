@@ -1,10 +1,10 @@
 /* tests/interop/server.c - grpc.testing.TestService, for gRPC's own interop cases.
  *
- *   server --port PORT [--tls CERT KEY]
+ *   server --port PORT [--tls CERT KEY] [--gate]
  *
- * It serves on every address of the machine, says "serving on port N" and stops on SIGTERM or
- * SIGINT. Only the stubs made from tests/proto/grpc/testing carry it; what the cases need of the
- * runtime beyond them would be a lack of the runtime.
+ * It serves on every address of the machine, through the gate when asked, says "serving on port N"
+ * and stops on SIGTERM or SIGINT. Only the stubs made from tests/proto/grpc/testing carry it; what
+ * the cases need of the runtime beyond them would be a lack of the runtime.
  *
  * Responses are sent by a small machine, the same for the three calls that stream them:
  *
@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "grpc/testing/test.server.h"
+#include "server/gate/gate.h"
 
 enum {
     PAYLOAD_SIZE_MAX = 1 << 20, /* bytes of one response */
@@ -350,23 +351,31 @@ static const grpc_testing_test_service_handlers handlers = {
 
 /* ---- main ---- */
 
+typedef struct options {
+    rpc_listener listener;
+    char address[32];
+    bool is_gated;
+} options;
+
 static int usage(const char *program)
 {
-    fprintf(stderr, "usage: %s --port PORT [--tls CERT KEY]\n", program);
+    fprintf(stderr, "usage: %s --port PORT [--tls CERT KEY] [--gate]\n", program);
     return 2;
 }
 
-/* Reads the command line into `listener`, whose address is written into `address`. */
-static bool options_read(int argc, char **argv, rpc_listener *listener, char *address, size_t size)
+static bool options_read(int argc, char **argv, options *options)
 {
-    listener->address = NULL;
+    rpc_listener *listener = &options->listener;
+
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--port") == 0 && i + 1 < argc) {
-            snprintf(address, size, "[::]:%d", atoi(argv[++i]));
-            listener->address = address;
+            snprintf(options->address, sizeof(options->address), "[::]:%d", atoi(argv[++i]));
+            listener->address = options->address;
         } else if (strcmp(argv[i], "--tls") == 0 && i + 2 < argc) {
             listener->cert_file = argv[++i];
             listener->key_file = argv[++i];
+        } else if (strcmp(argv[i], "--gate") == 0) {
+            options->is_gated = true;
         } else {
             return false;
         }
@@ -375,12 +384,13 @@ static bool options_read(int argc, char **argv, rpc_listener *listener, char *ad
 }
 
 /* Serves until a signal of `stop` comes. */
-static int serve(const rpc_listener *listener, const sigset_t *stop)
+static int serve(const options *options, const sigset_t *stop)
 {
     rpc_handler storage[GRPC_TESTING_TEST_SERVICE_HANDLERS_N];
     rpc_service service = grpc_testing_test_service_bind(&handlers, storage, NULL);
-    lane *lane = NULL;
     rpc_server *server = NULL;
+    lane *lane = NULL;
+    gate *gate = NULL;
     wm_err err = {0};
     int number;
 
@@ -388,40 +398,50 @@ static int serve(const rpc_listener *listener, const sigset_t *stop)
         goto failed;
     rpc_config config = {.lanes = &lane,
                          .n_lanes = 1,
-                         .listeners = listener,
-                         .n_listeners = 1,
+                         .listeners = &options->listener,
+                         .n_listeners = options->is_gated ? 0 : 1,
                          .services = &service,
                          .n_services = 1};
+    gate_limits limits;
+    gate_limits_init(&limits);
+    config.connection.streams_max = limits.streams;
     if (rpc_server_start(&config, &server, &err) != WM_OK)
         goto failed;
+    gate_config gated = {
+        .server = server, .listeners = &options->listener, .n_listeners = 1, .n_lanes = 1};
+    if (options->is_gated && gate_start(&gated, &gate, &err) != WM_OK)
+        goto failed;
     rpc_server_set_serving(server, true);
-    printf("serving on port %d\n", rpc_server_port(server, 0));
+    printf("serving on port %d\n",
+           options->is_gated ? gate_port(gate, 0) : rpc_server_port(server, 0));
     fflush(stdout);
     sigwait(stop, &number);
+    if (gate != NULL)
+        gate_stop_accepting(gate);
     rpc_server_drain(server, GRACE_MS);
+    gate_free(gate);
     rpc_server_free(server);
     lane_free(lane);
     return 0;
 
 failed:
     fprintf(stderr, "%s\n", err.message);
-    if (lane != NULL)
-        lane_free(lane);
+    rpc_server_free(server);
+    lane_free(lane);
     return 1;
 }
 
 int main(int argc, char **argv)
 {
-    rpc_listener listener = {0};
-    char address[32];
+    options options = {0};
     sigset_t stop;
 
-    if (!options_read(argc, argv, &listener, address, sizeof(address)))
+    if (!options_read(argc, argv, &options))
         return usage(argv[0]);
     /* Before any thread is made, so that all inherit it. */
     sigemptyset(&stop);
     sigaddset(&stop, SIGINT);
     sigaddset(&stop, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &stop, NULL);
-    return serve(&listener, &stop);
+    return serve(&options, &stop);
 }

@@ -17,6 +17,7 @@ rules=(
     'gRPC|(grpc|gpr)_[a-z0-9_]+|<grpc/([a-z_0-9]+\.h|support/|impl/)|server/rpc/ client/ !client/cli/'
     'libpq|PQ[a-z][A-Za-z]+|<(postgresql/)?libpq-fe\.h|server/store/'
     'hiredis|redis[A-Z][A-Za-z]+|<hiredis/|server/bus/'
+    'TLS of connections|SSL_[A-Za-z0-9_]+|<openssl/ssl[0-9]*\.h|server/gate/'
     'liboauth2|oauth2_[a-z0-9_]+|<(oauth2|cjose)/|server/auth/token.c'
 )
 
@@ -91,7 +92,7 @@ main() {
     done | sort)
     # Most files name nothing of the outside; only the others are looked at closely.
     paths=$(printf '%s\n' "$paths" |
-        xargs -r grep -lE '(grpc|gpr|oauth2)_|PQ[a-z]|redis[A-Z]|<(grpc|hiredis|oauth2|cjose)/|libpq-fe' || true)
+        xargs -r grep -lE '(grpc|gpr|oauth2|SSL)_|PQ[a-z]|redis[A-Z]|<(grpc|hiredis|oauth2|cjose|openssl)/|libpq-fe' || true)
     offences=$(while IFS= read -r path; do
         [ -z "$path" ] || check_file "$path"
     done <<<"$paths")
