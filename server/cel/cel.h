@@ -364,6 +364,29 @@ typedef struct cel_partial {
 cel_partial cel_eval_partial(const cel_program *program, const cel_vars *vars,
                              const cel_unknowns *unknowns, uint64_t *cost, wm_arena *arena);
 
+/* ---- trace ---- */
+
+enum { CEL_STEP_TEXT_MAX = 200, CEL_STEPS_SHOWN_MAX = 1000 };
+
+/* A part of the expression and what it was; literals are left out. */
+typedef struct cel_step {
+    const char *text; /* canonical; cut when it is long */
+    uint32_t pos;     /* byte offset, as of errors */
+    uint32_t depth;   /* 0: the whole */
+    uint32_t times;   /* how often it was evaluated: 0 when it did not matter, more in a macro */
+    cel_value value;  /* of the last time; CEL_ABSENT for none */
+} cel_step;
+
+typedef struct cel_trace {
+    cel_value value; /* of the whole */
+    size_t n, dropped;
+    const cel_step *steps; /* each before its parts */
+} cel_trace;
+
+/* cel_eval() that tells what every part was. Slower; all of it lives in the arena. */
+cel_trace cel_eval_trace(const cel_program *program, const cel_vars *vars, uint64_t *cost,
+                         wm_arena *arena);
+
 /* For functions of the host. */
 wm_arena *cel_call_arena(cel_call *call);
 void *cel_call_data(cel_call *call);

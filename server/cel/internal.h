@@ -43,6 +43,7 @@ struct cel_call {
     const cel_error *fatal; /* cost, memory: not to be absorbed by && or || */
     const cel_code *at;     /* the call whose function runs */
     uint32_t pos;
+    struct cel_tracer *tracer; /* see trace.c */
 };
 
 typedef struct cel_variable {

@@ -647,6 +647,7 @@ static void program_finish(partial *p, const cel_program *program, cel_ast *ast)
     if (ast->type->kind != CEL_BOOL)
         made->type = "dyn";
     made->slots = program->slots;
+    made->json_numbers = program->json_numbers;
     made->code = cel_code_make(made, &source, ast, true);
     if (!made->code)
         cel_fail_memory(&p->call);
