@@ -92,7 +92,7 @@ cmd_build() {
 }
 
 cmd_install() {
-    local prefix='' bin version
+    local prefix=''
     while [ $# -gt 0 ]; do
         case $1 in
             --prefix) prefix=${2:?} && shift 2 ;;
@@ -102,52 +102,13 @@ cmd_install() {
     done
     [ -n "$prefix" ] || die 2 "install: --prefix DIR is missing"
     prefix=$(absolute "$prefix")
-    mkdir -p "$prefix"
-    prefix=$(cd "$prefix" && pwd)
     need build
-    build_programs
-    bazel_run opt build //:waymark
-    bin=$(bazel_bin opt)
-
-    version=$(sed -n 's/^#define WAYMARK_VERSION "\(.*\)"$/\1/p' server/version.h)
-
-    step "Installing waymark $version into $prefix"
-    install -D -t "$prefix/bin" "$BIN_DIR/waymark" "$BIN_DIR/waymarkd"
-    install_headers "$bin" "$prefix/include"
-    install_libraries "$bin" "$prefix/lib"
-    install -d "$prefix/lib/pkgconfig"
-    cat >"$prefix/lib/pkgconfig/waymark.pc" <<END
-prefix=$prefix
-includedir=\${prefix}/include
-libdir=\${prefix}/lib
-
-Name: waymark
-Description: C client of waymark (workflows, geo and auth over gRPC)
-Version: $version
-Requires: libprotobuf-c
-Requires.private: grpc
-Libs: -L\${libdir} -lwaymark
-Cflags: -I\${includedir}
-END
-}
-
-# Our own headers keep their folders; generated ones are included by their proto's path.
-install_headers() {
-    local bin=$1 include=$2 header
-    while IFS= read -r header; do
-        install -D -m 644 "include/$header" "$include/$header"
-    done < <(cd include && find . -name '*.h' | sed 's|^\./||')
-    while IFS= read -r header; do
-        install -D -m 644 "$bin/proto/$header" "$include/$header"
-    done < <(cd "$bin/proto" && find waymark google -name '*.pb-c.h' -o -name '*.client.h')
-
-}
-
-install_libraries() {
-    local bin=$1 lib=$2
-    install -D -m 644 -t "$lib" "$bin/libwaymark.a"
-    install -D -m 755 -t "$lib" "$bin/libwaymark.so.0"
-    ln -sf libwaymark.so.0 "$lib/libwaymark.so"
+    step "Building what is installed (the first time takes some minutes)"
+    bazel_run opt build //bazel/install:tree
+    step "Installing waymark into $prefix"
+    mkdir -p "$prefix"
+    tar --extract --no-same-owner --file="$(bazel_bin opt)/bazel/install/waymark.tar" \
+        --directory="$prefix"
 }
 
 cmd_clean() {

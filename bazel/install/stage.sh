@@ -20,7 +20,7 @@ put() {
 
 # The place of each kind of file; one that fits none is an error of the BUILD file.
 place() {
-    local file=$1 name=${1##*/}
+    local file=${1#./} name=${1##*/}
     case $file in
         */bin/proto/*.h) put 644 "$file" "include/${file#*/bin/proto/}" ;;
         proto/*.proto) put 644 "$file" "include/${file#proto/}" ;;
@@ -67,4 +67,4 @@ pkg_config waymark "C client of waymark, and of gRPC services of your own" libpr
 pkg_config waymark-server "gRPC servers in C" libprotobuf-c "grpc, libuv"
 
 tar --create --file="$output" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
-    --directory="$stage" .
+    --directory="$stage" bin include lib share

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bazel/protoc-gen-waymark-c/braces.h"
 #include "bazel/protoc-gen-waymark-c/rename.h"
 #include "bazel/protoc-gen-waymark-c/types.h"
 
@@ -181,6 +182,8 @@ const request_type *messages_request(const messages_plan *plan)
 
 void messages_finish(const messages_plan *plan, response_type *response)
 {
-    for (size_t i = 0; i < response->n_file; i++)
+    for (size_t i = 0; i < response->n_file; i++) {
         rename_restore(&plan->renames, response->file[i]);
+        braces_add(response->file[i]);
+    }
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* Room for any name made of `length` characters: each may gain an underscore. */
 static char *room_for(size_t length)
@@ -100,23 +101,105 @@ char *names_service(const char *package, const char *service)
     return name;
 }
 
+static bool is_listed(const char *name, const char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcasecmp(list[i], name) == 0)
+            return true;
+    return false;
+}
+
+bool names_is_newer_keyword(const char *name)
+{
+    static const char *const words[] = {
+        "alignas",  "alignof",      "assert",    "char8_t",       "char16_t", "char32_t",
+        "concept",  "consteval",    "constexpr", "constinit",     "co_await", "co_return",
+        "co_yield", "decltype",     "errno",     "export",        "linux",    "noexcept",
+        "nullptr",  "requires",     "restrict",  "static_assert", "stderr",   "stdin",
+        "stdout",   "thread_local", "typeof",    "unix"};
+
+    return is_listed(name, words, sizeof(words) / sizeof(words[0]));
+}
+
 char *names_member(const char *camel)
 {
-    static const char *const reserved[] = {
-        "and",      "auto",     "bool",    "break",     "case",     "catch",     "char",    "class",
-        "const",    "continue", "default", "delete",    "do",       "double",    "else",    "enum",
-        "explicit", "export",   "extern",  "false",     "float",    "for",       "friend",  "goto",
-        "if",       "inline",   "int",     "long",      "mutable",  "namespace", "new",     "not",
-        "or",       "operator", "private", "protected", "public",   "register",  "return",  "short",
-        "signed",   "sizeof",   "static",  "struct",    "switch",   "template",  "this",    "throw",
-        "true",     "try",      "typedef", "union",     "unsigned", "using",     "virtual", "void",
-        "volatile", "while",    "xor",
-    };
+    static const char *const words[] = {"and",
+                                        "and_eq",
+                                        "asm",
+                                        "auto",
+                                        "bitand",
+                                        "bitor",
+                                        "bool",
+                                        "break",
+                                        "case",
+                                        "catch",
+                                        "char",
+                                        "class",
+                                        "compl",
+                                        "const",
+                                        "const_cast",
+                                        "continue",
+                                        "default",
+                                        "delete",
+                                        "do",
+                                        "double",
+                                        "dynamic_cast",
+                                        "else",
+                                        "enum",
+                                        "explicit",
+                                        "extern",
+                                        "false",
+                                        "float",
+                                        "for",
+                                        "friend",
+                                        "goto",
+                                        "if",
+                                        "inline",
+                                        "int",
+                                        "long",
+                                        "mutable",
+                                        "namespace",
+                                        "new",
+                                        "not",
+                                        "not_eq",
+                                        "operator",
+                                        "or",
+                                        "or_eq",
+                                        "private",
+                                        "protected",
+                                        "public",
+                                        "register",
+                                        "reinterpret_cast",
+                                        "return",
+                                        "short",
+                                        "signed",
+                                        "sizeof",
+                                        "static",
+                                        "static_cast",
+                                        "struct",
+                                        "switch",
+                                        "template",
+                                        "this",
+                                        "throw",
+                                        "true",
+                                        "try",
+                                        "typedef",
+                                        "typeid",
+                                        "typename",
+                                        "union",
+                                        "unsigned",
+                                        "using",
+                                        "virtual",
+                                        "void",
+                                        "volatile",
+                                        "wchar_t",
+                                        "while",
+                                        "xor",
+                                        "xor_eq"};
     char *name = names_lower(camel);
 
-    for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
-        if (strcmp(name, reserved[i]) == 0)
-            return strcat(name, "_"); /* room_for() left room for one more */
+    if (is_listed(name, words, sizeof(words) / sizeof(words[0])) || names_is_newer_keyword(name))
+        return strcat(name, "_"); /* room_for() left room for one more */
     return name;
 }
 

@@ -21,6 +21,9 @@ char *names_message_prefix(const char *full_name);
 char *names_lower(const char *camel);
 /* "a.b.v1", "TrackService" -> "a_b_v1_track_service" */
 char *names_service(const char *package, const char *service);
+/* Is it, in lower case, a keyword that protoc-gen-c does not know (of C to C23 and C++ to C++20),
+ * or a macro of any program? */
+bool names_is_newer_keyword(const char *name);
 /* A lower name that may be a struct's member in C and C++: "delete" -> "delete_". */
 char *names_member(const char *camel);
 /* "get_x" -> "GET_X"; everything but letters and digits becomes '_'. */

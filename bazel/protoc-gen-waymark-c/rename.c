@@ -13,6 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "bazel/protoc-gen-waymark-c/lines.h"
 #include "bazel/protoc-gen-waymark-c/names.h"
 
 typedef Google__Protobuf__Compiler__CodeGeneratorResponse__File output_type;
@@ -29,21 +30,10 @@ static void *must(void *memory)
 
 /* ---- which ---- */
 
-/* What protoc-gen-c leaves, of C up to C23, C++ up to C++20, and macros of any translation unit. */
-static bool is_reserved(const char *name)
+/* The first member of every message. protoc-gen-c writes members in lower case. */
+static bool is_base(const char *name)
 {
-    static const char *const names[] = {
-        "alignas",   "alignof",  "assert",       "base",      "char8_t",       "char16_t",
-        "char32_t",  "concept",  "consteval",    "constexpr", "constinit",     "co_await",
-        "co_return", "co_yield", "decltype",     "errno",     "export",        "linux",
-        "noexcept",  "nullptr",  "requires",     "restrict",  "static_assert", "stderr",
-        "stdin",     "stdout",   "thread_local", "typeof",    "unix",
-    };
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strcasecmp(names[i], name) == 0) /* protoc-gen-c writes members in lower case */
-            return true;
-    return false;
+    return strcasecmp(name, "base") == 0;
 }
 
 /* Is `name` what protoc-gen-c adds beside another field or a oneof of the message? */
@@ -67,13 +57,25 @@ static bool is_added(const message_type *message, const char *name)
     return false;
 }
 
-static bool has_field(message_type *const *messages, size_t n, const char *name)
+/* Has one of these messages, or one nested in them, a part of that name? */
+static bool has_name(message_type *const *messages, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++) {
-        for (size_t k = 0; k < messages[i]->n_field; k++)
-            if (strcasecmp(messages[i]->field[k]->name, name) == 0)
+        const message_type *message = messages[i];
+
+        for (size_t k = 0; k < message->n_field; k++)
+            if (strcasecmp(message->field[k]->name, name) == 0)
                 return true;
-        if (has_field(messages[i]->nested_type, messages[i]->n_nested_type, name))
+        for (size_t k = 0; k < message->n_oneof_decl; k++)
+            if (strcasecmp(message->oneof_decl[k]->name, name) == 0)
+                return true;
+        for (size_t k = 0; k < message->n_enum_type; k++)
+            if (strcasecmp(message->enum_type[k]->name, name) == 0)
+                return true;
+        for (size_t k = 0; k < message->n_nested_type; k++)
+            if (strcasecmp(message->nested_type[k]->name, name) == 0)
+                return true;
+        if (has_name(message->nested_type, message->n_nested_type, name))
             return true;
     }
     return false;
@@ -89,7 +91,8 @@ static const char *find_renamed(const rename_list *list, const char *file, const
     return NULL;
 }
 
-/* Underscores behind the name until no field of the file is called so. */
+/* Underscores behind the name until nothing in the file is called so. Values of enums are not
+ * looked at: protoc would have to be given one that ends like this, beside such a field. */
 static char *make_name(const file_type *file, const char *proto)
 {
     char *name = must(strdup(proto)), *longer;
@@ -99,7 +102,7 @@ static char *make_name(const file_type *file, const char *proto)
             abort();
         free(name);
         name = longer;
-    } while (has_field(file->message_type, file->n_message_type, name));
+    } while (has_name(file->message_type, file->n_message_type, name));
     return name;
 }
 
@@ -122,7 +125,8 @@ static void rename_message(rename_list *list, const file_type *file, message_typ
         field_type *field = message->field[i];
         const char *renamed;
 
-        if (!is_reserved(field->name) && !is_added(message, field->name))
+        if (!is_base(field->name) && !names_is_newer_keyword(field->name) &&
+            !is_added(message, field->name))
             continue;
         renamed = find_renamed(list, file->name, field->name);
         if (renamed == NULL)
@@ -183,22 +187,19 @@ static int compare_entries(const void *a, const void *b)
     return order != 0 ? order : (a_length > b_length) - (a_length < b_length);
 }
 
-/* Writes runs of table entries in the order of their names, and all else as it is. */
-static void write_sorted(FILE *out, char **lines, size_t n)
+/* Puts runs of table entries into the order of their names. */
+static void sort_tables(lines *lines)
 {
     size_t length;
 
-    for (size_t i = 0; i < n;) {
+    for (size_t i = 0; i < lines->n;) {
         size_t run = 0;
 
-        while (i + run < n && entry_name(lines[i + run], &length) != NULL)
+        while (i + run < lines->n && entry_name(lines->line[i + run], &length) != NULL)
             run++;
         if (run > 1)
-            qsort(&lines[i], run, sizeof(lines[0]), compare_entries);
-        run = run > 0 ? run : 1;
-        for (size_t k = 0; k < run; k++)
-            fprintf(out, "%s\n", lines[i + k]);
-        i += run;
+            qsort(&lines->line[i], run, sizeof(lines->line[0]), compare_entries);
+        i += run > 0 ? run : 1;
     }
 }
 
@@ -225,26 +226,9 @@ static char *restore_line(const rename_pair *pair, const char *line)
     return made;
 }
 
-static char **split_lines(const char *text, size_t *n)
-{
-    char **lines = NULL;
-
-    *n = 0;
-    while (*text) {
-        size_t length = strcspn(text, "\n");
-
-        lines = must(realloc(lines, (*n + 1) * sizeof(lines[0])));
-        lines[(*n)++] = must(strndup(text, length));
-        text += length + (text[length] == '\n');
-    }
-    return lines;
-}
-
 void rename_restore(const rename_list *list, output_type *file)
 {
-    size_t n, size;
-    char **lines;
-    FILE *out;
+    lines lines;
     bool any = false;
 
     for (size_t i = 0; i < list->n; i++)
@@ -252,26 +236,20 @@ void rename_restore(const rename_list *list, output_type *file)
     if (!any)
         return;
 
-    lines = split_lines(file->content, &n);
+    lines = lines_split(file->content);
     for (size_t i = 0; i < list->n; i++) {
         if (!is_source_of(file, list->pairs[i].file))
             continue;
-        for (size_t k = 0; k < n; k++) {
-            char *restored = restore_line(&list->pairs[i], lines[k]);
+        for (size_t k = 0; k < lines.n; k++) {
+            char *restored = restore_line(&list->pairs[i], lines.line[k]);
 
-            free(lines[k]);
-            lines[k] = restored;
+            free(lines.line[k]);
+            lines.line[k] = restored;
         }
     }
+    sort_tables(&lines);
     free(file->content);
-    file->content = NULL;
-    out = must(open_memstream(&file->content, &size));
-    write_sorted(out, lines, n);
-    if (fclose(out) != 0)
-        abort();
-    for (size_t k = 0; k < n; k++)
-        free(lines[k]);
-    free(lines);
+    file->content = lines_join(&lines);
 }
 
 void rename_list_free(rename_list *list)

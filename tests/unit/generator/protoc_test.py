@@ -1,0 +1,301 @@
+"""protoc-gen-waymark-c as its users run it: by protoc, on files, with compilers behind it."""
+
+import glob
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROTOC, PLUGIN, PROTOC_GEN_C = (os.path.abspath(path) for path in os.environ["TOOLS"].split())
+PROTOS = os.path.abspath("tests/unit/generator/protos")
+GOLDEN = os.path.abspath("tests/unit/generator/golden")
+PAGE = os.path.abspath("docs/generator.md")
+PROTO_PATH = [f"-I{PROTOS}", f"-I{os.path.abspath('proto')}", "-I/usr/include"]
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic"]
+
+
+class Failed(Exception):
+    """protoc ended with an error; the text is what it said."""
+
+
+def protoc(out, files, options=""):
+    """Runs protoc; returns what it says, or raises when it fails."""
+    if "protoc-gen-c=" not in options:
+        options = f"{options},protoc-gen-c={PROTOC_GEN_C}".strip(",")
+    ran = subprocess.run(
+        [PROTOC, f"--plugin=protoc-gen-waymark-c={PLUGIN}", f"--waymark-c_out={options}:{out}"]
+        + PROTO_PATH
+        + files,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if ran.returncode != 0:
+        raise Failed(ran.stdout)
+    return ran.stdout
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def tree(directory):
+    found = {}
+    for path in glob.glob(f"{directory}/**", recursive=True):
+        if os.path.isfile(path):
+            found[os.path.relpath(path, directory)] = read(path)
+    return found
+
+
+ALL = ["hard/v1/hard.proto", "far/v1/far.proto", "far/v1/further.proto", "shop/v1/shop.proto"]
+SYSTEM = ["google/protobuf/empty.proto", "google/protobuf/timestamp.proto"]
+
+
+class Case(unittest.TestCase):
+    def directory(self):
+        made = tempfile.mkdtemp(prefix="wmgen-")
+        self.addCleanup(shutil.rmtree, made)
+        return made
+
+
+class Output(Case):
+    def test_is_that_of_the_golden_files(self):
+        out = self.directory()
+        protoc(out, ["shop/v1/shop.proto"], "methods,server,client")
+        made = tree(out)
+        self.assertEqual(len(made), 6)
+        for name, text in made.items():
+            path = f"{GOLDEN}/{os.path.basename(name)}.golden"
+            if os.environ.get("UPDATE_GOLDEN"):
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
+            self.assertEqual(read(path), text, name)
+
+    def test_is_the_same_whatever_else_is_made_in_the_run(self):
+        together, alone = self.directory(), self.directory()
+        protoc(together, ALL + SYSTEM)
+        for name in reversed(ALL + SYSTEM):
+            protoc(alone, [name])
+        self.assertEqual(tree(together), tree(alone))
+
+    def test_has_no_files_beyond_messages_without_services(self):
+        out = self.directory()
+        protoc(out, ["noservice.proto"])
+        self.assertEqual(sorted(tree(out)), ["noservice.pb-c.c", "noservice.pb-c.h"])
+
+    def test_carries_options_as_data(self):
+        out = self.directory()
+        protoc(out, ["hard/v1/hard.proto"], "methods")
+        text = read(f"{out}/hard/v1/hard.methods.c")
+        first = text[text.index("/Delete") : text.index("/Restrict")]
+        self.assertIn('.permission = "hard.delete"', first)
+        self.assertIn(".idempotency = WM_IDEMPOTENT,", first)
+        self.assertIn(r'"quote\040\042\040back\040\134\040percent\040\045d"', text)
+        self.assertEqual(text.count(".deprecated = true"), 1)
+
+    def test_says_what_is_wrong(self):
+        with self.assertRaises(Failed) as failed:
+            protoc(self.directory(), ["noservice.proto"], "clients")
+        self.assertIn('unknown option "clients"', str(failed.exception))
+        with self.assertRaises(Failed) as failed:
+            protoc(self.directory(), ["noservice.proto"], "protoc-gen-c=/nonexistent/plugin")
+        self.assertIn("cannot run /nonexistent/plugin", str(failed.exception))
+
+
+# Includes every header, once and again; that is all that a C++ program does with them.
+class Compiled(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.out = tempfile.mkdtemp(prefix="wmgen-")
+        protoc(cls.out, ALL + SYSTEM)
+        headers = f"{cls.out}/waymark"
+        shutil.copytree("include/waymark", headers, dirs_exist_ok=True)
+        shutil.copy("server/sdk/include/waymark/server.h", headers)
+        shutil.copy("base/method.h", headers)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.out)
+
+    def compile(self, command, sources):
+        for source in sources:
+            ran = subprocess.run(
+                command + WARNINGS + ["-D_GNU_SOURCE", f"-I{self.out}", "-fsyntax-only", source],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            self.assertEqual(ran.returncode, 0, f"{command} {source}:\n{ran.stdout}")
+
+    def sources(self):
+        found = sorted(glob.glob(f"{self.out}/*/v1/*.c"))
+        self.assertEqual(len(found), 4 + 2 * 3)
+        return found
+
+    def test_gcc(self):
+        self.compile(["gcc", "-std=c11"], self.sources())
+
+    def test_gcc_of_gnu_c_with_its_macros(self):
+        self.compile(["gcc", "-std=gnu17", "-include", "errno.h"], self.sources())
+
+    def test_clang(self):
+        if not shutil.which("clang"):
+            self.skipTest("no clang")
+        self.compile(["clang", "-std=c17"], self.sources())
+
+    def test_headers_in_cpp(self):
+        names = [os.path.relpath(h, self.out) for h in sorted(glob.glob(f"{self.out}/*/v1/*.h"))]
+        source = f"{self.out}/headers.cc"
+        with open(source, "w", encoding="utf-8") as out:
+            for name in names + names:
+                out.write(f'#include "{name}"\n')
+        for standard in ["c++17", "c++20"]:
+            # Anonymous structs and unions are C's.
+            self.compile(["g++", f"-std={standard}", "-Wno-pedantic"], [source])
+
+
+class Names(unittest.TestCase):
+    """docs/generator.md's table of names, in both directions."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.out = tempfile.mkdtemp(prefix="wmgen-")
+        protoc(cls.out, ["shop/v1/shop.proto"])
+        cls.headers = {
+            kind: re.sub(r"/\*.*?\*/", "", read(f"{cls.out}/shop/v1/shop.{kind}.h"), flags=re.S)
+            for kind in ["pb-c", "methods", "server", "client"]
+        }
+        cls.page = read(PAGE)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.out)
+
+    def rows(self):
+        """(header, name) of the table's second and third column."""
+        kind, found = None, []
+        for line in self.page.split("\n"):
+            cells = [cell.strip() for cell in line.split("|")]
+            if len(cells) != 5:
+                continue
+            header = re.fullmatch(r"\*\*`shop\.(.+)\.h`\*\*", cells[1])
+            if header:
+                kind = header.group(1)
+            elif kind:
+                names = re.findall(r"`([A-Za-z_0-9]+)`", cells[2] + cells[3])
+                found += [(kind, name) for name in names]
+        return found
+
+    def test_of_the_page_are_there(self):
+        rows = self.rows()
+        self.assertGreater(len(rows), 50)
+        for kind, name in rows:
+            if name not in ("waymark_service",):
+                self.assertRegex(self.headers[kind], rf"\b{name}\b", f"{name} in shop.{kind}.h")
+
+    def test_that_are_there_are_on_the_page(self):
+        known = {name for _, name in self.rows()}
+        for kind in ["methods", "server", "client"]:
+            for name in set(re.findall(r"\b(?:shop_v1|SHOP_V1)_\w+", self.headers[kind])):
+                if not re.match(r"SHOP_V1_SHOP_\w+_H$", name):
+                    self.assertIn(name, known, f"of shop.{kind}.h")
+
+    def test_the_proto_of_the_page_is_the_one_tested(self):
+        shown = self.page[self.page.index("package shop.v1;") :]
+        shown = shown[: shown.index("```")]
+        tested = re.sub(r" *//[^\n]*\n", "", read(f"{PROTOS}/shop/v1/shop.proto"))
+        tested = tested[tested.index("package shop.v1;") :]
+        self.assertEqual(shown, tested)
+
+
+class Presence(Case):
+    """`optional` means the same in C and in Python, on random messages."""
+
+    MESSAGES = 3000
+
+    def build(self):
+        out = self.directory()
+        protoc(out, ["presence.proto"], "messages")
+        subprocess.run(
+            ["gcc", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", f"-I{out}"]
+            + ["tests/unit/generator/presence.c", f"{out}/presence.pb-c.c"]
+            + ["-lprotobuf-c", "-o", f"{out}/presence"],
+            check=True,
+        )
+        subprocess.run([PROTOC] + PROTO_PATH + [f"--python_out={out}", "presence.proto"], check=True)
+        sys.path.insert(0, out)
+        self.addCleanup(sys.path.remove, out)
+        import presence_pb2
+
+        return f"{out}/presence", presence_pb2.Presence
+
+    def fill(self, dice, message, depth=0):
+        values = {
+            "int32_field": lambda: dice.choice([0, 1, -1, 2**31 - 1, -(2**31)]),
+            "sint64_field": lambda: dice.choice([0, -1, 2**63 - 1, -(2**63)]),
+            "fixed32_field": lambda: dice.choice([0, 1, 2**32 - 1]),
+            "float_field": lambda: dice.choice([0.0, -0.0, 1.5, float("inf")]),
+            "double_field": lambda: dice.choice([0.0, -0.0, 2.25, float("-inf")]),
+            "bool_field": lambda: dice.choice([False, True]),
+            "text": lambda: dice.choice(["", "a", "züge"]),
+            "raw": lambda: dice.choice([b"", b"\0", b"abc"]),
+            "kind": lambda: dice.choice([0, 1, 77]),
+            "base": lambda: dice.choice([0, 2**64 - 1]),
+            "plain": lambda: dice.choice([0, 5]),
+        }
+        for name, value in values.items():
+            if dice.random() < 0.4:
+                setattr(message, name, value())
+        if depth < 3 and dice.random() < 0.3:
+            message.child.SetInParent()
+            self.fill(dice, message.child, depth + 1)
+
+    def line(self, message):
+        """What presence.c prints of it."""
+
+        def bits(value):
+            return struct.pack(">d", value).hex()
+
+        text = ""
+        show = {
+            "float_field": bits,
+            "double_field": bits,
+            "bool_field": lambda value: str(int(value)),
+            "text": lambda value: value.encode().hex(),
+            "raw": lambda value: value.hex(),
+        }
+        for name in ["int32_field", "sint64_field", "fixed32_field", "float_field", "double_field"] + [
+            "bool_field",
+            "text",
+            "raw",
+            "kind",
+            "base",
+        ]:
+            if message.HasField(name):
+                text += f" {name}={show.get(name, str)(getattr(message, name))}"
+        text += f" plain={message.plain}"
+        if message.HasField("child"):
+            text += " child={" + self.line(message.child) + " }"
+        return text
+
+    def test_is_that_of_python(self):
+        program, kind = self.build()
+        seed = random.randrange(2**32)
+        dice = random.Random(seed)
+        messages = [kind() for _ in range(self.MESSAGES)]
+        for message in messages:
+            self.fill(dice, message)
+        packed = [message.SerializeToString(deterministic=True) for message in messages]
+        stream = b"".join(struct.pack("<I", len(data)) + data for data in packed)
+        ran = subprocess.run([program], input=stream, stdout=subprocess.PIPE)
+        self.assertEqual(ran.returncode, 0, f"seed {seed}")
+        lines = ran.stdout.decode().split("\n")[:-1]
+        self.assertEqual(len(lines), len(messages))
+        for message, data, got in zip(messages, packed, lines):
+            self.assertEqual(f"{self.line(message)} packed={data.hex()}", got, f"seed {seed}")
