@@ -39,6 +39,7 @@ class Connection:
         self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0))
         self.next_stream = 1
         self.buffer = b""
+        self.is_acknowledged = False
 
     def open(self, path, n=1, headers=()):
         """Opens n streams with headers alone; the id of the last."""
@@ -54,7 +55,11 @@ class Connection:
         self.socket.sendall(frame(DATA, flags, stream, payload))
 
     def acknowledge(self):
-        self.socket.sendall(frame(SETTINGS, ACK, 0))
+        """The server's settings, which are the first that it sends; until then they do not bind us."""
+        if not self.is_acknowledged:
+            self.wait(SETTINGS)
+            self.socket.sendall(frame(SETTINGS, ACK, 0))
+        self.is_acknowledged = True
 
     def frames(self):
         """What comes, as (kind, flags, stream, payload), until the server closes."""
@@ -83,7 +88,8 @@ class Connection:
 
     def ping(self):
         """Returns when the server has seen everything sent before."""
-        self.socket.sendall(frame(SETTINGS, ACK, 0) + frame(PING, 0, 0, b"waymark!"))
+        self.acknowledge()
+        self.socket.sendall(frame(PING, 0, 0, b"waymark!"))
         while not self.wait(PING)[0] & ACK:
             pass
 
