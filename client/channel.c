@@ -1,8 +1,7 @@
 /* client/channel.c - the gRPC channel of a client, from its options.
  *
- * What the core would find out later, at the first call, is looked at here where it can be: a
- * service config that cannot be used makes a channel on which every call fails, so one is asked
- * why.
+ * What the core would find out later, at the first call, is looked at here where it can be: with a
+ * service config that it cannot use it makes a channel on which every call fails.
  */
 #include <errno.h>
 #include <grpc/compression.h>
@@ -186,48 +185,11 @@ static size_t call_args(const waymark_client_options *options, const char *user_
     return n;
 }
 
-/* ---- channels that cannot work ---- */
-
-/* A fresh channel is idle; one that the core could not make has failed already. Asks a call why. */
-static bool is_lame(grpc_channel *channel, waymark_problem *problem)
+/* A fresh channel is idle; one that the core could not make has failed already. Why, the core tells
+ * its log alone. */
+static bool is_lame(grpc_channel *channel)
 {
-    grpc_completion_queue *queue;
-    grpc_metadata_array initial, trailing;
-    grpc_status_code code;
-    grpc_slice message = grpc_empty_slice();
-    grpc_call *call;
-    grpc_op ops[3] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
-                      {.op = GRPC_OP_RECV_INITIAL_METADATA,
-                       .data.recv_initial_metadata.recv_initial_metadata = &initial},
-                      {.op = GRPC_OP_RECV_STATUS_ON_CLIENT,
-                       .data.recv_status_on_client = {.trailing_metadata = &trailing,
-                                                      .status = &code,
-                                                      .status_details = &message}}};
-
-    if (grpc_channel_check_connectivity_state(channel, 0) != GRPC_CHANNEL_TRANSIENT_FAILURE)
-        return false;
-    queue = grpc_completion_queue_create_for_pluck(NULL);
-    grpc_metadata_array_init(&initial);
-    grpc_metadata_array_init(&trailing);
-    call = grpc_channel_create_call(channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
-                                    grpc_slice_from_static_string("/waymark/Lame"), NULL,
-                                    gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-    grpc_call_start_batch(call, ops, WM_ARRAY_LEN(ops), &ops, NULL);
-    grpc_completion_queue_pluck(queue, &ops, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-    client_problem(problem, WAYMARK_INVALID_ARGUMENT, "the address or service_config: %.*s",
-                   (int)GRPC_SLICE_LENGTH(message), (const char *)GRPC_SLICE_START_PTR(message));
-
-    grpc_slice_unref(message);
-    grpc_metadata_array_destroy(&initial);
-    grpc_metadata_array_destroy(&trailing);
-    grpc_call_unref(call);
-    grpc_completion_queue_shutdown(queue);
-    while (
-        grpc_completion_queue_pluck(queue, NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type !=
-        GRPC_QUEUE_SHUTDOWN)
-        ;
-    grpc_completion_queue_destroy(queue);
-    return true;
+    return grpc_channel_check_connectivity_state(channel, 0) == GRPC_CHANNEL_TRANSIENT_FAILURE;
 }
 
 /* ---- new and free ---- */
@@ -265,7 +227,10 @@ client_channel *client_channel_new(const waymark_client_options *options, waymar
     channel->channel = grpc_channel_create(options->address, credentials,
                                            &(grpc_channel_args){.num_args = n, .args = args});
     grpc_channel_credentials_release(credentials);
-    if (is_lame(channel->channel, problem)) {
+    if (is_lame(channel->channel)) {
+        client_problem(problem, WAYMARK_INVALID_ARGUMENT,
+                       "the gRPC core cannot use the %s; its log, on standard error, says why",
+                       options->service_config != NULL ? "service_config" : "address");
         client_channel_unref(channel);
         return NULL;
     }

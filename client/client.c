@@ -306,5 +306,5 @@ void waymark_client_free(waymark_client *client)
     pthread_cond_destroy(&client->idle);
     pthread_mutex_destroy(&client->lock);
     free(client);
-    client_core_unuse();
+    grpc_shutdown();
 }

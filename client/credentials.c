@@ -152,7 +152,7 @@ void waymark_credentials_free(waymark_credentials *credentials)
     free(credentials->path);
     pthread_mutex_destroy(&credentials->lock);
     if (credentials->owns_core)
-        client_core_unuse();
+        grpc_shutdown();
     free(credentials);
 }
 

@@ -11,8 +11,7 @@
 #include "client/internal.h"
 
 atomic_uint client_forks;
-static atomic_int core_users;
-static atomic_bool core_lost;
+static atomic_bool core_is_used, core_lost;
 
 const waymark_status client_forked_status = {
     .code = WAYMARK_FAILED_PRECONDITION,
@@ -21,16 +20,22 @@ const waymark_status client_forked_status = {
     .domain = "waymark.client",
     .retry_delay_ms = -1};
 
+/* In the parent, where the core's locks work; a server of the process counts too. */
+static void before_fork(void)
+{
+    atomic_store(&core_is_used, grpc_is_initialized() != 0);
+}
+
 static void in_child(void)
 {
     atomic_fetch_add(&client_forks, 1);
-    if (atomic_load(&core_users) > 0)
+    if (atomic_load(&core_is_used))
         atomic_store(&core_lost, true);
 }
 
 static void watch_forks(void)
 {
-    pthread_atfork(NULL, NULL, in_child);
+    pthread_atfork(before_fork, NULL, in_child);
 }
 
 bool client_core_use(void)
@@ -40,13 +45,6 @@ bool client_core_use(void)
     pthread_once(&once, watch_forks);
     if (atomic_load(&core_lost))
         return false;
-    atomic_fetch_add(&core_users, 1);
     grpc_init();
     return true;
-}
-
-void client_core_unuse(void)
-{
-    grpc_shutdown();
-    atomic_fetch_sub(&core_users, 1);
 }

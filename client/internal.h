@@ -216,9 +216,8 @@ void client_watches_free(waymark_client *client);
 extern atomic_uint client_forks;
 /* Is this from before a fork? */
 #define CLIENT_IS_STALE(born) (atomic_load_explicit(&client_forks, memory_order_relaxed) != (born))
-/* Users of the core, alive: clients and credentials. False: a fork has left it without threads. */
+/* grpc_init(). False: a fork has left the core without its threads. */
 bool client_core_use(void);
-void client_core_unuse(void);
 /* What calls end with there. */
 extern const waymark_status client_forked_status;
 

@@ -14,6 +14,7 @@ enum { CEL_OUTPUT_MAX = 16 * 1024 * 1024 };
 typedef struct cel_options_given {
     const char *vars, *type;
     args_list declared; /* NAME:TYPE */
+    bool trace;
 } cel_options_given;
 
 typedef struct cel_session {
@@ -138,6 +139,64 @@ static int cel_print_value(const cli *cli, const cel_value *value)
     return CLI_OK;
 }
 
+static void cel_print_step(wm_buf *buf, const cel_step *step)
+{
+    wm_buf value;
+
+    wm_buf_init(&value, 64);
+    if (step->value.kind == CEL_ABSENT)
+        wm_buf_text(&value, "not evaluated");
+    else if (step->value.kind == CEL_ERROR)
+        wm_buf_printf(&value, "error: %s", step->value.as.error->message);
+    else
+        cel_value_print(&value, &step->value);
+    wm_buf_printf(buf, "%*s%s  =  %s%s", 2 * (int)step->depth, "", step->text,
+                  value.size > 0 ? value.data : "", value.failed ? "..." : "");
+    wm_buf_free(&value);
+    if (step->times > 1)
+        wm_buf_printf(buf, "  (%u times)", (unsigned)step->times);
+    wm_buf_char(buf, '\n');
+}
+
+static void cel_step_json(wm_buf *buf, const cel_step *step)
+{
+    wm_buf_text(buf, "{\"expression\":");
+    wm_json_write_string(buf, step->text, strlen(step->text));
+    wm_buf_printf(buf, ",\"byte\":%u,\"depth\":%u,\"times\":%u", (unsigned)step->pos + 1,
+                  (unsigned)step->depth, (unsigned)step->times);
+    if (step->value.kind == CEL_ERROR) {
+        wm_buf_text(buf, ",\"error\":");
+        wm_json_write_string(buf, step->value.as.error->message,
+                             strlen(step->value.as.error->message));
+    } else if (step->value.kind != CEL_ABSENT) {
+        wm_buf_text(buf, ",\"value\":");
+        cel_value_json(buf, &step->value);
+    }
+    wm_buf_char(buf, '}');
+}
+
+/* What each part was; the exit code is that of the whole. */
+static int cel_print_trace(const cli *cli, const cel_trace *trace)
+{
+    wm_buf buf;
+
+    wm_buf_init(&buf, CEL_OUTPUT_MAX);
+    wm_buf_text(&buf, cli->json ? "[" : "");
+    for (size_t i = 0; i < trace->n; i++) {
+        wm_buf_text(&buf, cli->json && i > 0 ? "," : "");
+        if (cli->json)
+            cel_step_json(&buf, &trace->steps[i]);
+        else
+            cel_print_step(&buf, &trace->steps[i]);
+    }
+    wm_buf_text(&buf, cli->json ? "]\n" : "");
+    if (trace->dropped > 0 && !cli->json)
+        wm_buf_printf(&buf, "and %zu more\n", trace->dropped);
+    fputs(buf.size > 0 ? buf.data : "", stdout);
+    wm_buf_free(&buf);
+    return trace->value.kind == CEL_ERROR ? CLI_REFUSED : CLI_OK;
+}
+
 static int cel_print_program(const cli *cli, const cel_program *program)
 {
     wm_buf buf, printed;
@@ -166,7 +225,6 @@ static int cel_with(cli *cli, cel_session *session, const cel_options_given *giv
     cel_vars vars = {.values = session->values};
     cel_program *program;
     cel_issues issues;
-    cel_value value;
     int code = cel_bind(cli, session, given);
 
     if (code != ARGS_GO_ON)
@@ -174,8 +232,13 @@ static int cel_with(cli *cli, cel_session *session, const cel_options_given *giv
     if (cel_compile(session->env, text, strlen(text), &options, &program, &issues) != WM_OK)
         return cel_complain(&issues, text);
     vars.n = session->n;
-    if (evaluate) {
-        value = cel_eval(program, &vars, NULL, &cli->arena);
+    if (evaluate && given->trace) {
+        cel_trace trace = cel_eval_trace(program, &vars, NULL, &cli->arena);
+
+        code = cel_print_trace(cli, &trace);
+    } else if (evaluate) {
+        cel_value value = cel_eval(program, &vars, NULL, &cli->arena);
+
         code = cel_print_value(cli, &value);
     } else {
         code = cel_print_program(cli, program);
@@ -193,9 +256,12 @@ static int cel_run(cli *cli, int argc, char **argv, bool evaluate)
         {"--var", ARGS_LIST, &given.declared, "NAME:TYPE",
          "a variable's type, as int or map(string,dyn); may be repeated"},
         {"--type", ARGS_TEXT, &given.type, "TYPE", "what the expression must be, as bool"},
+        {"--trace", ARGS_FLAG, &given.trace, NULL, "tells what each part of the expression was"},
     };
     const char *text = NULL;
-    int code = args_parse(cli, argc, argv, known, WM_ARRAY_LEN(known), &text, 1, 1);
+    /* Only what is evaluated has a trace, the last option. */
+    size_t n_known = WM_ARRAY_LEN(known) - !evaluate;
+    int code = args_parse(cli, argc, argv, known, n_known, &text, 1, 1);
     cel_session *session;
 
     if (code != ARGS_GO_ON)
@@ -218,7 +284,7 @@ static int cel_run_check(cli *cli, int argc, char **argv)
 }
 
 const cli_command cli_cel_commands[] = {
-    {"cel eval", "EXPR [--vars FILE.json]", "Evaluates an expression, without a server.",
+    {"cel eval", "EXPR [--vars FILE.json] [--trace]", "Evaluates an expression, without a server.",
      "Numbers in the file are doubles; they compare with ints as numbers do.", cel_run_eval},
     {"cel check", "EXPR [--var NAME:TYPE]", "Prints an expression's type and canonical text.",
      "What is wrong is shown with a caret under the place, all of it at once.", cel_run_check},

@@ -1,6 +1,7 @@
 /* tests/integration/client/echo_service.c - the echo service, over generated handlers.
  *
- * Echo tells in trailing metadata which authorization it saw.
+ * Echo tells in trailing metadata what it saw: the authorization, the user agent, how many attempts
+ * there were before, and what came as "echo-bin".
  */
 #include "tests/integration/client/echo_service.h"
 
@@ -15,6 +16,10 @@
 struct echo_server {
     lane *lane;
     rpc_server *server;
+    atomic_ullong calls;
+    atomic_uint failures_due;
+    atomic_int failure_code, failure_retry_ms;
+    _Atomic(const char *) token;
     rpc_handler storage[WAYMARK_TESTING_V1_ECHO_SERVICE_HANDLERS_N];
 };
 
@@ -22,6 +27,48 @@ static atomic_ullong repeated, cancelled;
 
 typedef Waymark__Testing__V1__EchoRequest echo_request;
 typedef Waymark__Testing__V1__EchoResponse echo_response;
+
+/* ---- calls that are to fail ---- */
+
+static bool take_failure(echo_server *server, wm_err *err)
+{
+    unsigned due = atomic_load(&server->failures_due);
+
+    while (due > 0 && !atomic_compare_exchange_weak(&server->failures_due, &due, due - 1))
+        ;
+    if (due == 0)
+        return false;
+    wm_fail(err, (wm_code)atomic_load(&server->failure_code), "AS_ASKED", "as asked");
+    err->retry_after_ms = (uint32_t)atomic_load(&server->failure_retry_ms);
+    return true;
+}
+
+static bool lacks_token(echo_server *server, const rpc_call *call, wm_err *err)
+{
+    const char *token = atomic_load(&server->token), *seen;
+    size_t length;
+
+    if (token == NULL)
+        return false;
+    seen = rpc_metadata(call, "authorization", &length);
+    if (seen != NULL && length == 7 + strlen(token) && memcmp(seen + 7, token, length - 7) == 0)
+        return false;
+    wm_fail(err, WM_UNAUTHENTICATED, "TOKEN_EXPIRED", "this token is not taken");
+    return true;
+}
+
+/* True: the call has been refused. */
+static bool refused(rpc_call *call)
+{
+    echo_server *server = rpc_ctx(call);
+    wm_err err = {0};
+
+    atomic_fetch_add(&server->calls, 1);
+    if (!lacks_token(server, call, &err) && !take_failure(server, &err))
+        return false;
+    rpc_fail(call, &err);
+    return true;
+}
 
 /* ---- Echo ---- */
 
@@ -31,14 +78,24 @@ typedef struct delayed_echo {
     const echo_request *request;
 } delayed_echo;
 
+static void tell_seen(rpc_call *call, const char *key, const char *as)
+{
+    size_t length;
+    const char *value = rpc_metadata(call, key, &length);
+
+    if (value != NULL)
+        rpc_add_trailing_metadata(call, as, value, length);
+}
+
 static void reply_echo(rpc_call *call, const echo_request *request)
 {
     echo_response response = WAYMARK__TESTING__V1__ECHO_RESPONSE__INIT;
-    size_t length;
-    const char *authorization = rpc_metadata(call, "authorization", &length);
 
-    if (authorization != NULL)
-        rpc_add_trailing_metadata(call, "seen-authorization", authorization, length);
+    tell_seen(call, "authorization", "seen-authorization");
+    tell_seen(call, "user-agent", "seen-user-agent");
+    tell_seen(call, "grpc-previous-rpc-attempts", "seen-attempts");
+    tell_seen(call, "echo-bin", "echoed-bin");
+    tell_seen(call, "added", "seen-added");
     response.payload = request->payload;
     response.number = request->number;
     response.text = request->text;
@@ -64,6 +121,8 @@ static void echo(rpc_call *call, const echo_request *request)
 {
     delayed_echo *delayed;
 
+    if (refused(call))
+        return;
     if (request->delay_ms <= 0) {
         reply_echo(call, request);
         return;
@@ -91,7 +150,8 @@ static void echo_cancelled(rpc_call *call)
 
 static void nothing(rpc_call *call, const Google__Protobuf__Empty *request)
 {
-    waymark_testing_v1_echo_service_nothing_reply(call, request);
+    if (!refused(call))
+        waymark_testing_v1_echo_service_nothing_reply(call, request);
 }
 
 /* ---- Repeat ---- */
@@ -123,6 +183,8 @@ static void repeat(rpc_call *call, const Waymark__Testing__V1__RepeatRequest *re
 {
     repeat_state *state = WM_NEW(rpc_arena(call), repeat_state);
 
+    if (refused(call))
+        return;
     state->count = request->count;
     state->payload = request->payload;
     rpc_set_data(call, state);
@@ -223,10 +285,12 @@ static void must(wm_code code, const wm_err *err)
     abort();
 }
 
-static echo_server *start(const rpc_listener *listener)
+static echo_server *start(const rpc_listener *listener, bool compresses, bool takes_compressed)
 {
+    static const char *const compressed[] = {"waymark.testing.v1.EchoService/Echo",
+                                             "waymark.testing.v1.EchoService/Repeat"};
     echo_server *server = calloc(1, sizeof(*server));
-    rpc_service service = waymark_testing_v1_echo_service_bind(&handlers, server->storage, NULL);
+    rpc_service service = waymark_testing_v1_echo_service_bind(&handlers, server->storage, server);
     wm_err err;
 
     must(lane_new(0, &server->lane, &err), &err);
@@ -238,6 +302,9 @@ static echo_server *start(const rpc_listener *listener)
         .n_listeners = 1,
         .services = &service,
         .n_services = 1,
+        .compressed = compressed,
+        .n_compressed = compresses ? 2 : 0,
+        .takes_compressed = takes_compressed,
     };
 
     must(rpc_server_start(&config, &server->server, &err), &err);
@@ -249,7 +316,7 @@ echo_server *echo_server_start(const char *address)
 {
     rpc_listener listener = {.address = address};
 
-    return start(&listener);
+    return start(&listener, false, false);
 }
 
 echo_server *echo_server_start_tls(const char *address, const char *cert_file, const char *key_file,
@@ -260,7 +327,31 @@ echo_server *echo_server_start_tls(const char *address, const char *cert_file, c
                              .key_file = key_file,
                              .client_ca_file = client_ca_file};
 
-    return start(&listener);
+    return start(&listener, false, false);
+}
+
+echo_server *echo_server_start_compressing(const char *address, bool takes)
+{
+    rpc_listener listener = {.address = address};
+
+    return start(&listener, true, takes);
+}
+
+void echo_server_fail_next(echo_server *server, unsigned n, int code, int retry_after_ms)
+{
+    atomic_store(&server->failure_code, code);
+    atomic_store(&server->failure_retry_ms, retry_after_ms);
+    atomic_store(&server->failures_due, n);
+}
+
+void echo_server_require_token(echo_server *server, const char *token)
+{
+    atomic_store(&server->token, token);
+}
+
+uint64_t echo_server_calls(const echo_server *server)
+{
+    return atomic_load(&server->calls);
 }
 
 int echo_server_port(const echo_server *server)
