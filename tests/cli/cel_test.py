@@ -1,5 +1,6 @@
 """`waymark cel`: expressions without a server."""
 
+import json
 import os
 import tempfile
 import unittest
@@ -47,6 +48,29 @@ class Cel(unittest.TestCase):
         done = support.run("cel", "eval", "1 / 0")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertEqual(done.stderr, "waymark: at byte 3: division by zero\n")
+
+    def test_traces_what_each_part_was(self):
+        expression = "order.total > 200 && n == 3.0 || 1 / 0 == 1"
+        done = support.run("cel", "eval", expression, "--vars", self.order(), "--trace")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(done.stdout, "\n".join([
+            "order.total > 200 && n == 3.0 || 1 / 0 == 1  =  error: division by zero",
+            "  order.total > 200 && n == 3.0  =  false",
+            "    order.total > 200  =  false",
+            "      order.total  =  150.0",
+            '        order  =  {"total": 150.0, "tags": ["vip"]}',
+            "    n == 3.0  =  not evaluated",
+            "      n  =  not evaluated",
+            "  1 / 0 == 1  =  error: division by zero",
+            "    1 / 0  =  error: division by zero",
+            "",
+        ]))
+        done = support.run("cel", "eval", "n == 3", "--vars", self.order(), "--trace", "--json")
+        self.assertEqual(json.loads(done.stdout), [
+            {"expression": "n == 3", "byte": 3, "depth": 0, "times": 1, "value": True},
+            {"expression": "n", "byte": 1, "depth": 1, "times": 1, "value": 3},
+        ])
+        self.assertEqual(support.run("cel", "check", "1", "--trace").returncode, 2)
 
     def test_refuses_bad_options(self):
         for arguments in (["1", "--var", "a"], ["1", "--var", "a:integer"], ["1", "--vars", "/nowhere"], []):
