@@ -17,7 +17,7 @@ enum { THREADS_MAX = 64, GRACE_MS = 10000, SIGNAL_TURN_MS = 60000 };
 
 typedef struct interceptor {
     rpc_interceptor rpc;
-    const waymark_interceptor *user;
+    const waymark_server_interceptor *user;
 } interceptor;
 
 struct waymark_server {
@@ -130,14 +130,14 @@ static void add_files(waymark_server *server, const waymark_service *service)
 
 static void on_started(rpc_interceptor *self, rpc_call *call)
 {
-    const waymark_interceptor *user = ((const interceptor *)(const void *)self)->user;
+    const waymark_server_interceptor *user = ((const interceptor *)(const void *)self)->user;
 
     user->started(user->ctx, sdk_public(call));
 }
 
 static void on_finished(rpc_interceptor *self, rpc_call *call, wm_code code, int64_t duration_us)
 {
-    const waymark_interceptor *user = ((const interceptor *)(const void *)self)->user;
+    const waymark_server_interceptor *user = ((const interceptor *)(const void *)self)->user;
 
     user->finished(user->ctx, sdk_public(call), (waymark_code)code, duration_us);
 }
@@ -149,7 +149,7 @@ static void bind_interceptors(waymark_server *server, const waymark_server_optio
     server->interceptors = must(calloc(n + 1, sizeof(server->interceptors[0])));
     server->chain = must(calloc(n + 1, sizeof(server->chain[0])));
     for (size_t i = 0; i < n; i++) {
-        const waymark_interceptor *user = &options->interceptors[i];
+        const waymark_server_interceptor *user = &options->interceptors[i];
 
         server->interceptors[i].user = user;
         server->interceptors[i].rpc = (rpc_interceptor){
@@ -264,7 +264,10 @@ waymark_server *waymark_server_start(const waymark_server_options *options,
 
 int waymark_server_port(const waymark_server *server, size_t i)
 {
-    return rpc_server_port(server->rpc, i);
+    /* The core says 1 of a unix socket. */
+    bool is_unix = strncmp(server->listeners[i].address, "unix:", strlen("unix:")) == 0;
+
+    return is_unix ? 0 : rpc_server_port(server->rpc, i);
 }
 
 void waymark_server_set_serving(waymark_server *server, bool serving)

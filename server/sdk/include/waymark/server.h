@@ -66,6 +66,7 @@ typedef struct waymark_handler {
     void (*cancelled)(waymark_server_call *call);
     void (*ended)(waymark_server_call *call);
     const void *typed;
+    void *reserved[2]; /* NULL, here and below; room for what is to come */
 } waymark_handler;
 
 /* A service with its handlers; the generated x_bind() makes one. */
@@ -75,6 +76,7 @@ typedef struct waymark_service {
     void *ctx;                       /* waymark_server_ctx() */
     const void *files;               /* its protos, as a FileDescriptorSet, for reflection */
     size_t files_size;
+    void *reserved[2];
 } waymark_service;
 
 /* ---- what a handler reads ---- */
@@ -158,14 +160,15 @@ void waymark_server_post(waymark_server_call *call,
 /* ---- interceptors ---- */
 
 /* Sees every call of the server's services, health and reflection included. Members may be NULL. */
-typedef struct waymark_interceptor {
+typedef struct waymark_server_interceptor {
     void *ctx;
     /* Before the handler, when the metadata is known. Ends with exactly one waymark_server_next()
      * or waymark_server_fail(), now or later, from any thread. */
     void (*started)(void *ctx, waymark_server_call *call);
     /* After the call, with its status. */
     void (*finished)(void *ctx, waymark_server_call *call, waymark_code code, int64_t duration_us);
-} waymark_interceptor;
+    void *reserved[2];
+} waymark_server_interceptor;
 
 /* Lets the call go on to the next interceptor, or to its handler. */
 void waymark_server_next(waymark_server_call *call);
@@ -179,6 +182,7 @@ typedef struct waymark_listener {
                             * they have changed */
     const char *key_file;
     const char *client_ca_file; /* client certificates of these authorities are required */
+    void *reserved[2];
 } waymark_listener;
 
 /* 0 and NULL mean the default, which is in brackets. */
@@ -187,7 +191,7 @@ typedef struct waymark_server_options {
     size_t n_listeners;
     const waymark_service *services; /* health and reflection are added */
     size_t n_services;
-    const waymark_interceptor *interceptors; /* in this order */
+    const waymark_server_interceptor *interceptors; /* in this order */
     size_t n_interceptors;
     unsigned threads;        /* loops, each with a thread that receives (1) */
     size_t calls_max;        /* at once on each loop; more get RESOURCE_EXHAUSTED (10,000) */
@@ -197,13 +201,14 @@ typedef struct waymark_server_options {
     /* waymark_server_run(): when it serves; may be NULL. */
     void (*started)(waymark_server *server, void *ctx);
     void *ctx;
+    void *reserved[8];
 } waymark_server_options;
 
 /* Starts serving; NULL, with `problem` (which may be NULL) filled, when an address or a file cannot
  * be used. Threads of the server take no signals. */
 WAYMARK_MUST_USE waymark_server *waymark_server_start(const waymark_server_options *options,
                                                       waymark_problem *problem);
-/* The port of listener i, which matters where 0 was asked for. Any thread. */
+/* The port of listener i, which matters where 0 was asked for; 0 of a unix socket. Any thread. */
 int waymark_server_port(const waymark_server *server, size_t i);
 /* What health checks are told; true from the start. Any thread. */
 void waymark_server_set_serving(waymark_server *server, bool serving);
