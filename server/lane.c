@@ -22,6 +22,8 @@
 struct lane {
     uv_loop_t loop;
     uv_poll_t wake;
+    uv_prepare_t turn_end;
+    void (*at_turn_end)(void);
     int wake_fd;
     atomic_uint senders; /* inside lane_post(), which may still use wake_fd */
     uv_thread_t thread;
@@ -81,6 +83,19 @@ static void lane_wake(lane *lane)
         ;
 }
 
+static void lane_turn_ends(uv_prepare_t *turn_end)
+{
+    const lane *lane = turn_end->data;
+    lane->at_turn_end();
+}
+
+static void lane_close_handles(lane *lane)
+{
+    uv_close((uv_handle_t *)&lane->wake, NULL);
+    uv_close((uv_handle_t *)&lane->turn_end, NULL);
+    uv_run(&lane->loop, UV_RUN_DEFAULT);
+}
+
 static void lane_main(void *arg)
 {
     lane *lane = arg;
@@ -91,8 +106,7 @@ static void lane_main(void *arg)
      * things to end may have posted something. */
     while (posted_run(lane))
         uv_run(&lane->loop, UV_RUN_DEFAULT);
-    uv_close((uv_handle_t *)&lane->wake, NULL);
-    uv_run(&lane->loop, UV_RUN_DEFAULT);
+    lane_close_handles(lane);
 }
 
 wm_code lane_new(unsigned index, lane **made, wm_err *err)
@@ -116,6 +130,8 @@ wm_code lane_new(unsigned index, lane **made, wm_err *err)
     if (rc != 0)
         goto fail_poll;
     lane->wake.data = lane;
+    uv_prepare_init(&lane->loop, &lane->turn_end); /* cannot fail */
+    lane->turn_end.data = lane;
     rc = uv_poll_start(&lane->wake, UV_READABLE, lane_woken);
     if (rc != 0)
         goto fail_thread;
@@ -126,8 +142,7 @@ wm_code lane_new(unsigned index, lane **made, wm_err *err)
     return WM_OK;
 
 fail_thread:
-    uv_close((uv_handle_t *)&lane->wake, NULL);
-    uv_run(&lane->loop, UV_RUN_DEFAULT);
+    lane_close_handles(lane);
 fail_poll:
     close(lane->wake_fd);
 fail_eventfd:
@@ -235,6 +250,14 @@ void lane_work(lane *lane, lane_job *job)
     assert(lane_is_here(lane));
     job->lane = lane;
     uv_queue_work(&lane->loop, &job->work, lane_job_run, lane_job_done);
+}
+
+void lane_at_turn_end(lane *lane, void (*fn)(void))
+{
+    assert(lane_is_here(lane));
+    lane->at_turn_end = fn;
+    uv_prepare_start(&lane->turn_end, lane_turn_ends);
+    uv_unref((uv_handle_t *)&lane->turn_end); /* it keeps no loop alive */
 }
 
 store *lane_store(lane *lane)

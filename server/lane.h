@@ -62,6 +62,10 @@ void lane_call(lane *lane, void (*fn)(void *ctx), void *ctx);
 
 void lane_work(lane *lane, lane_job *job);
 
+/* Has `fn` called on the loop at the end of each turn, before the loop waits for the next event.
+ * One function for a lane, for as long as it lives. On the loop. */
+void lane_at_turn_end(lane *lane, void (*fn)(void));
+
 /* The lane's store, set once during setup by main.c. */
 store *lane_store(lane *lane);
 void lane_set_store(lane *lane, store *store);

@@ -19,6 +19,7 @@
 #include "base/codec.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "server/rpc/cork.h"
 #include "server/rpc/internal.h"
 
 /* ---- the core's own log lines, as ours ---- */
@@ -207,6 +208,8 @@ static void queue_start_timer(void *ctx)
     uv_timer_init(lane_loop(queue->lane), &queue->check_timer);
     queue->check_timer.data = queue;
     uv_timer_start(&queue->check_timer, queue_check, RPC_CHECK_MS, RPC_CHECK_MS);
+    rpc_cork_promise();
+    lane_at_turn_end(queue->lane, rpc_cork_release);
 }
 
 static wm_code queue_start(rpc_queue *queue, wm_err *err)

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/rpc/cork.h"
 #include "server/rpc/internal.h"
 
 enum { UNKNOWN_SLOTS = 8 };
@@ -166,7 +167,9 @@ void rpc_start_batch(grpc_call *core, const grpc_op *ops, size_t n, rpc_event *e
     grpc_call_error rc;
 
     atomic_store_explicit(&event->handed, 1, memory_order_release);
+    rpc_cork_open();
     rc = grpc_call_start_batch(core, ops, n, event, NULL);
+    rpc_cork_close();
     if (rc == GRPC_CALL_OK)
         return;
     /* Only a wrong use of the core gets here, and then no completion would ever come. */
@@ -178,13 +181,20 @@ void rpc_queue_main(void *arg)
 {
     rpc_queue *queue = arg;
 
+    rpc_cork_promise();
     for (;;) {
-        grpc_event done =
-            grpc_completion_queue_next(queue->core, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        /* While replies are held back the queue is only asked for what it has. */
+        gpr_timespec until = rpc_cork_is_holding() ? gpr_inf_past(GPR_CLOCK_MONOTONIC)
+                                                   : gpr_inf_future(GPR_CLOCK_MONOTONIC);
+        grpc_event done = grpc_completion_queue_next(queue->core, until, NULL);
         rpc_event *event = done.tag;
 
+        if (done.type != GRPC_OP_COMPLETE)
+            rpc_cork_release();
         if (done.type == GRPC_QUEUE_SHUTDOWN)
             return;
+        if (done.type == GRPC_QUEUE_TIMEOUT)
+            continue;
         (void)atomic_load_explicit(&event->handed, memory_order_acquire);
         event->run(event, done.success != 0);
     }
