@@ -271,6 +271,9 @@ void rpc_slots_free(rpc_queue *queue);
 void rpc_start_batch(grpc_call *core, const grpc_op *ops, size_t n, rpc_event *event);
 void rpc_queue_main(void *queue);
 
+/* ---- deadlock.c ---- */
+void rpc_deadlock_check_off(void); /* before the core takes its first lock */
+
 /* ---- call.c: the life of a call ---- */
 rpc_call *rpc_call_take(rpc_queue *queue, const rpc_binding *binding, grpc_call *core);
 void rpc_call_begin(rpc_call *call); /* queue thread: runs the intake */

@@ -328,6 +328,7 @@ wm_code rpc_server_start(const rpc_config *config, rpc_server **made, wm_err *er
 
     assert(config->n_lanes > 0);
     gpr_set_log_function(core_log);
+    rpc_deadlock_check_off();
     grpc_init();
     server = server_alloc(config);
     rpc_core_create(server, config);
