@@ -16,6 +16,7 @@
 #include "server/gate/gate.h"
 #include "server/geo/geo.h"
 #include "server/obs/access_log.h"
+#include "server/observe.h"
 #include "server/store/migrate.h"
 #include "server/workflow/workflow.h"
 
@@ -31,6 +32,7 @@ struct app {
     geo *geo;
     rpc_server *server;
     gate *gate;
+    observe *observe;
     /* Each listener: who serves it, and which one it is there. */
     bool is_gated[CONFIG_LISTENERS_MAX];
     size_t place[CONFIG_LISTENERS_MAX];
@@ -159,7 +161,8 @@ static wm_code start_server(app *app, wm_err *err)
         geo_fence_service(app->geo),     workflow_chart_service(app->workflow),
         workflow_service(app->workflow), workflow_task_service(app->workflow),
     };
-    rpc_interceptor *const interceptors[] = {obs_access_log(), auth_interceptor(app->auth)};
+    rpc_interceptor *const interceptors[] = {obs_access_log(), observe_interceptor(app->observe),
+                                             auth_interceptor(app->auth)};
     rpc_config settings = {
         .lanes = app->lanes,
         .n_lanes = app->n_lanes,
@@ -171,11 +174,18 @@ static wm_code start_server(app *app, wm_err *err)
         .n_interceptors = WM_ARRAY_LEN(interceptors),
         .calls_max = config->calls_max,
         .message_size_max = config->message_size_max,
+        .connection = config->connection,
+        .limits = config->method_limits,
+        .n_limits = config->n_method_limits,
+        .compressed = config->compressed,
+        .n_compressed = config->n_compressed,
+        .takes_compressed = config->takes_compressed,
         .descriptor_set = api_descriptors[0].bytes,
         .descriptor_set_size = api_descriptors[0].size,
     };
     /* The gate closes a connection with more streams than it allows, so clients are told. */
-    if (app->n_gated > 0)
+    if (app->n_gated > 0 && (settings.connection.streams_max == 0 ||
+                             settings.connection.streams_max > config->gate_limits.streams))
         settings.connection.streams_max = config->gate_limits.streams;
     wm_code code = rpc_server_start(&settings, &app->server, err);
     return code == WM_OK ? start_gate(app, gated, err) : code;
@@ -206,8 +216,12 @@ wm_code app_start(const config *config, app **made, wm_err *err)
     if (code == WM_OK) {
         app->workflow = workflow_new(app->lanes, app->n_lanes, app->hub);
         app->geo = geo_new(app->lanes, app->n_lanes, app->hub, app->workflow);
+        app->observe = observe_new(app->n_lanes);
         code = start_server(app, err);
     }
+    if (code == WM_OK)
+        code = observe_start(app->observe, config->metrics_listen, app->server, app->gate,
+                             app->lanes, app->n_lanes, err);
     if (code != WM_OK) {
         app_stop(app);
         return code;
@@ -230,12 +244,14 @@ auth *app_auth(app *app)
 void app_stop(app *app)
 {
     if (app->gate != NULL)
-        gate_stop_accepting(app->gate);
+        gate_drain(app->gate, app->config->drain_ms);
     if (app->server != NULL) {
         rpc_server_drain(app->server, app->config->drain_ms);
+        observe_stop(app->observe);
         gate_free(app->gate);
         rpc_server_free(app->server);
     }
+    observe_free(app->observe);
     if (app->geo != NULL)
         geo_free(app->geo);
     if (app->workflow != NULL)

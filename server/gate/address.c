@@ -111,7 +111,8 @@ bool gate_cidr_has(const gate_cidr *cidr, const gate_address *address)
 struct gate_address_entry {
     uint8_t peer[PEER_BYTES];
     uint32_t connections;
-    gate_bucket handshakes, resets;
+    int64_t streams; /* open on them */
+    gate_bucket handshakes, resets, opens;
     UT_hash_handle hh;
 };
 
@@ -195,10 +196,11 @@ gate_breach gate_addresses_enter(gate_addresses *addresses, const gate_address *
     return breach;
 }
 
-void gate_addresses_leave(gate_addresses *addresses, gate_address_entry *entry)
+void gate_addresses_leave(gate_addresses *addresses, gate_address_entry *entry, uint32_t streams)
 {
     uv_mutex_lock(&addresses->mutex);
     entry->connections--;
+    entry->streams -= streams;
     uv_mutex_unlock(&addresses->mutex);
 }
 
@@ -215,6 +217,32 @@ gate_breach gate_addresses_reset(gate_addresses *addresses, gate_address_entry *
     return breach;
 }
 
+unsigned gate_addresses_room(gate_addresses *addresses, gate_address_entry *entry, int64_t now_us)
+{
+    unsigned room;
+
+    uv_mutex_lock(&addresses->mutex);
+    room = gate_bucket_tokens(&entry->opens, addresses->limits->address_opens, now_us);
+    uv_mutex_unlock(&addresses->mutex);
+    return room;
+}
+
+gate_breach gate_addresses_streams(gate_addresses *addresses, gate_address_entry *entry,
+                                   const gate_stream_news *news, int64_t now_us)
+{
+    const gate_limits *limits = addresses->limits;
+    gate_breach breach = GATE_FINE;
+
+    uv_mutex_lock(&addresses->mutex);
+    gate_bucket_owe(&entry->opens, limits->address_opens, news->opened, now_us);
+    gate_bucket_give(&entry->opens, limits->address_opens, 2 * news->ended);
+    entry->streams += news->change;
+    if (news->change > 0 && entry->streams > limits->address_streams)
+        breach = GATE_ADDRESS_STREAMS;
+    uv_mutex_unlock(&addresses->mutex);
+    return breach;
+}
+
 void gate_addresses_sweep(gate_addresses *addresses, int64_t now_us)
 {
     gate_address_entry *entry, *next;
@@ -222,7 +250,8 @@ void gate_addresses_sweep(gate_addresses *addresses, int64_t now_us)
     uv_mutex_lock(&addresses->mutex);
     HASH_ITER (hh, addresses->entries, entry, next) {
         if (entry->connections == 0 && gate_bucket_is_full(&entry->handshakes, now_us) &&
-            gate_bucket_is_full(&entry->resets, now_us))
+            gate_bucket_is_full(&entry->resets, now_us) &&
+            gate_bucket_is_full(&entry->opens, now_us))
             entry_forget(addresses, entry);
     }
     uv_mutex_unlock(&addresses->mutex);

@@ -4,8 +4,8 @@
  * customer of a provider gets. The table forgets addresses that have no connection and whose
  * buckets are full again; it has a bound, beyond which a new address is refused.
  *
- * Threads: addresses and CIDRs are values. A table is locked: every lane's loop uses it, but only
- *          when a connection comes or goes, or resets a stream.
+ * Threads: addresses and CIDRs are values. A table is locked: every lane's loop uses it, when a
+ *          connection comes or goes, and once for a chunk in which streams begin or end.
  * Memory:  a table owns its entries; an entry stays while a connection holds it.
  */
 #ifndef WAYMARK_SERVER_GATE_ADDRESS_H
@@ -53,10 +53,22 @@ void gate_addresses_free(gate_addresses *addresses);
 /* A connection has come. GATE_FINE gives its entry, to be left when it goes. */
 WM_MUST_USE gate_breach gate_addresses_enter(gate_addresses *addresses, const gate_address *address,
                                              int64_t now_us, gate_address_entry **entry);
-void gate_addresses_leave(gate_addresses *addresses, gate_address_entry *entry);
+/* It goes, with so many streams still open. */
+void gate_addresses_leave(gate_addresses *addresses, gate_address_entry *entry, uint32_t streams);
 /* It has reset `n` streams. */
 WM_MUST_USE gate_breach gate_addresses_reset(gate_addresses *addresses, gate_address_entry *entry,
                                              unsigned n, int64_t now_us);
+/* How many streams its connections may open now. Each costs a token, which comes back at once when
+ * the server has ended the stream, and else with time: so a client may have as many calls answered
+ * as the server can, and still cannot have more than a few wait inside the core. */
+unsigned gate_addresses_room(gate_addresses *addresses, gate_address_entry *entry, int64_t now_us);
+/* What a connection's streams have done since it last told. */
+typedef struct gate_stream_news {
+    uint32_t opened, ended; /* by the client; by the server, to their end */
+    int32_t change;         /* in how many are open */
+} gate_stream_news;
+WM_MUST_USE gate_breach gate_addresses_streams(gate_addresses *addresses, gate_address_entry *entry,
+                                               const gate_stream_news *news, int64_t now_us);
 /* Forgets what need not be known any more; now and then. */
 void gate_addresses_sweep(gate_addresses *addresses, int64_t now_us);
 size_t gate_addresses_count(gate_addresses *addresses);

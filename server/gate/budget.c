@@ -38,6 +38,7 @@ static const char *const breach_names[GATE_BREACHES_N] = {
     [GATE_ADDRESS_CONNECTIONS] = "address_connections",
     [GATE_ADDRESS_HANDSHAKES] = "address_handshakes",
     [GATE_ADDRESS_RESETS] = "address_resets",
+    [GATE_ADDRESS_STREAMS] = "address_streams",
     [GATE_CONNECTIONS] = "connections",
     [GATE_HELD_BYTES] = "held_bytes",
 };
@@ -71,6 +72,22 @@ bool gate_bucket_is_full(const gate_bucket *bucket, int64_t now_us)
     return bucket->full_us <= now_us;
 }
 
+unsigned gate_bucket_tokens(const gate_bucket *bucket, gate_rate rate, int64_t now_us)
+{
+    int64_t token_us = US_PER_S / rate.per_s;
+    int64_t missing_us = bucket->full_us > now_us ? bucket->full_us - now_us : 0;
+    int64_t missing = (missing_us + token_us - 1) / token_us;
+
+    return missing >= rate.burst ? 0 : rate.burst - (unsigned)missing;
+}
+
+void gate_bucket_owe(gate_bucket *bucket, gate_rate rate, unsigned n, int64_t now_us)
+{
+    int64_t full_us = bucket->full_us > now_us ? bucket->full_us : now_us;
+
+    bucket->full_us = full_us + US_PER_S / rate.per_s * n;
+}
+
 void gate_budget_free(gate_budget *budget)
 {
     gate_streams_free(&budget->streams);
@@ -88,6 +105,7 @@ static gate_breach stream_open(gate_budget *budget, const gate_limits *limits, u
     if (budget->streams.n >= limits->streams)
         return GATE_STREAMS;
     budget->last_stream = id;
+    budget->n_opened++;
     gate_streams_add(&budget->streams, id);
     gate_bucket_give(&budget->priorities, limits->priorities, 2);
     gate_bucket_give(&budget->window_updates, limits->window_updates, 4);
@@ -185,6 +203,7 @@ static void server_ended(gate_budget *budget, const gate_limits *limits, const g
         return;
     if (!gate_streams_remove(&budget->streams, frame->stream))
         return;
+    budget->n_ended++;
     gate_bucket_give(&budget->resets, limits->resets, 1);
     gate_bucket_give(&budget->late_frames, limits->other_frames, 2);
     gate_bucket_give(&budget->window_updates, limits->window_updates, 2);

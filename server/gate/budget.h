@@ -9,6 +9,8 @@
  *   a call that begins                a priority frame and two window updates
  *   SETTINGS, PING from the server    the frame that answers it
  *
+ * Streams opened and ended are only counted here; the address paces them.
+ *
  * Pure: no I/O, no clock. Times are microseconds of any steady clock.
  *
  * Threads: one user at a time.
@@ -56,6 +58,7 @@ typedef enum gate_breach {
     GATE_ADDRESS_CONNECTIONS,
     GATE_ADDRESS_HANDSHAKES,
     GATE_ADDRESS_RESETS,
+    GATE_ADDRESS_STREAMS,
     GATE_CONNECTIONS,
     GATE_HELD_BYTES,
     GATE_BREACHES_N
@@ -74,10 +77,16 @@ WM_MUST_USE bool gate_bucket_take(gate_bucket *bucket, gate_rate rate, int64_t n
 /* Gives back half a token `halves` times. */
 void gate_bucket_give(gate_bucket *bucket, gate_rate rate, unsigned halves);
 bool gate_bucket_is_full(const gate_bucket *bucket, int64_t now_us);
+/* How many tokens are there. */
+unsigned gate_bucket_tokens(const gate_bucket *bucket, gate_rate rate, int64_t now_us);
+/* Takes `n`, which may be more than are there: then it takes longer until there are some. */
+void gate_bucket_owe(gate_bucket *bucket, gate_rate rate, unsigned n, int64_t now_us);
 
 typedef struct gate_budget {
     gate_streams streams;
     uint32_t last_stream;                       /* the highest that the client has opened */
+    uint32_t n_opened;                          /* streams by the client, */
+    uint32_t n_ended;                           /* and by the server to their end; both wrap */
     uint32_t block_bytes;                       /* of the header block that is open, */
     uint32_t block_frames;                      /* with so many CONTINUATIONs */
     bool is_client_in_block, is_server_settled; /* the server's SETTINGS have passed */

@@ -57,7 +57,7 @@ void gate_conn_poll(gate_conn *conn)
     if (conn->to_client.size > 0)
         client |= UV_WRITABLE;
     /* One side is not read while the other does not take what it gets. */
-    if (conn->to_core.size == 0)
+    if (conn->to_core.size == 0 && conn->waiting.size == 0)
         client |= UV_READABLE;
     if (conn->to_core.size > 0)
         core |= UV_WRITABLE;
@@ -99,6 +99,7 @@ static void poll_open(gate_conn *conn, uv_poll_t *poll, int fd)
 
 static void core_close(gate_conn *conn)
 {
+    gate_stop_waiting(conn);
     if (conn->core_fd < 0)
         return;
     uv_close((uv_handle_t *)&conn->core_poll, poll_closed);
@@ -111,7 +112,7 @@ static void core_close(gate_conn *conn)
 static void address_leave(gate_conn *conn)
 {
     if (conn->entry != NULL)
-        gate_addresses_leave(conn->gate->addresses, conn->entry);
+        gate_addresses_leave(conn->gate->addresses, conn->entry, conn->told_open);
     conn->entry = NULL;
 }
 
@@ -261,12 +262,17 @@ static bool conn_greet(gate_conn *conn)
 static bool proxy_read(gate_conn *conn)
 {
     gate_proxy_result result;
-    size_t whole = GATE_PROXY_FIXED_SIZE;
+    size_t whole;
 
-    /* Never beyond the header: what follows is for TLS. */
-    do {
-        ssize_t n = recv(conn->client_fd, conn->proxy + conn->proxy_size, whole - conn->proxy_size,
-                         MSG_DONTWAIT);
+    for (;;) {
+        ssize_t n;
+
+        result = gate_proxy_parse(conn->proxy, conn->proxy_size, &whole, &conn->address);
+        if (result != GATE_PROXY_MORE)
+            break;
+        /* Never beyond the header: what follows is for TLS. */
+        n = recv(conn->client_fd, conn->proxy + conn->proxy_size, whole - conn->proxy_size,
+                 MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return true;
         if (n <= 0) {
@@ -274,8 +280,7 @@ static bool proxy_read(gate_conn *conn)
             return false;
         }
         conn->proxy_size += (size_t)n;
-        result = gate_proxy_parse(conn->proxy, conn->proxy_size, &whole, &conn->address);
-    } while (result == GATE_PROXY_MORE);
+    }
     if (result == GATE_PROXY_BAD) {
         gate_conn_cut(conn, GATE_BAD_PROXY_HEADER);
         return false;
@@ -416,7 +421,7 @@ static void conn_begin(lane_msg *msg)
     poll_open(conn, &conn->client_poll, conn->client_fd);
     gate_handle_closed(gate); /* of the message */
     DL_APPEND(conn->worker->conns, conn);
-    if (conn->worker->is_closing || atomic_load(&gate->is_stopping)) {
+    if (conn->worker->is_closing || atomic_load(&gate->stop_us) != 0) {
         gate_conn_close(conn);
         return;
     }
@@ -460,7 +465,7 @@ void gate_conn_sweep(gate_conn *conn, int64_t now_us)
     gate_breach breach;
 
     /* While we do not read a client, it cannot be late. */
-    if (conn->to_core.size > 0)
+    if (conn->to_core.size > 0 || conn->waiting.size > 0)
         conn->times.frame_us = conn->times.received_us = now_us;
     if (conn->times.has_streams)
         conn->times.streams_us = now_us;

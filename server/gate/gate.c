@@ -24,8 +24,9 @@
 #include "server/gate/internal.h"
 
 enum {
-    BACKLOG = 1024,
+    BACKLOG = 4096, /* as many as Linux gives by itself; a full one costs a client a second */
     ACCEPTS_PER_EVENT = 64,
+    GATE_STOP_SLACK_MS = 1000, /* after the grace, for what is on its way */
     GATE_STOP_WAIT_MS = 2000,
     SWEEPS_PER_ADDRESS_SWEEP = 8,
     HOST_SIZE_MAX = 256
@@ -309,10 +310,15 @@ static void worker_sweep(uv_timer_t *timer)
     gate_worker *worker = timer->data;
     gate *gate = worker->gate;
     int64_t now_us = wm_monotonic_us();
+    int64_t stop_us = atomic_load_explicit(&gate->stop_us, memory_order_relaxed);
     gate_conn *conn, *next;
 
-    DL_FOREACH_SAFE (worker->conns, conn, next)
-        gate_conn_sweep(conn, now_us);
+    DL_FOREACH_SAFE (worker->conns, conn, next) {
+        if (stop_us != 0 && now_us > stop_us)
+            gate_conn_close(conn);
+        else
+            gate_conn_sweep(conn, now_us);
+    }
     if (worker != &gate->workers[0])
         return;
     if (++worker->n_sweeps % SWEEPS_PER_ADDRESS_SWEEP == 0)
@@ -332,9 +338,10 @@ static void worker_open(void *ctx)
 
     uv_timer_init(lane_loop(worker->lane), &worker->sweep_timer);
     uv_timer_init(lane_loop(worker->lane), &worker->end_timer);
-    worker->sweep_timer.data = worker->end_timer.data = worker;
-    gate_handle_opened(worker->gate);
-    gate_handle_opened(worker->gate);
+    uv_timer_init(lane_loop(worker->lane), &worker->pace_timer);
+    worker->sweep_timer.data = worker->end_timer.data = worker->pace_timer.data = worker;
+    for (int i = 0; i < 3; i++)
+        gate_handle_opened(worker->gate);
     uv_timer_start(&worker->sweep_timer, worker_sweep, GATE_SWEEP_MS, GATE_SWEEP_MS);
     worker->is_started = true;
 }
@@ -369,6 +376,7 @@ static void worker_close(void *ctx)
         gate_conn_close(conn);
     uv_close((uv_handle_t *)&worker->sweep_timer, timer_closed);
     uv_close((uv_handle_t *)&worker->end_timer, timer_closed);
+    uv_close((uv_handle_t *)&worker->pace_timer, timer_closed);
 }
 
 static wm_code workers_start(gate *gate, const gate_config *config, wm_err *err)
@@ -472,9 +480,12 @@ int gate_port(const gate *gate, size_t i)
 
 /* ---- stop ---- */
 
-void gate_stop_accepting(gate *gate)
+void gate_drain(gate *gate, uint64_t grace_ms)
 {
-    atomic_store(&gate->is_stopping, true);
+    int64_t end_us = wm_monotonic_us() + (int64_t)(grace_ms + GATE_STOP_SLACK_MS) * 1000;
+    int64_t none = 0;
+
+    atomic_compare_exchange_strong(&gate->stop_us, &none, end_us);
     if (gate->n_workers == 0)
         return;
     lane_call(gate->workers[0].lane, doors_close, gate);
@@ -527,7 +538,7 @@ void gate_free(gate *gate)
 {
     if (gate == NULL)
         return;
-    gate_stop_accepting(gate);
+    gate_drain(gate, 0);
     workers_stop(gate);
     for (size_t i = 0; i < gate->n_doors; i++)
         if (gate->doors[i].fd >= 0)

@@ -45,9 +45,10 @@ bool gate_is_public(const char *address);
 WM_MUST_USE wm_code gate_start(const gate_config *config, gate **made, wm_err *err);
 /* The port bound for listener i (for port 0). */
 int gate_port(const gate *gate, size_t i);
-/* Before the server drains: no new connections; those that have not begun HTTP/2 are closed. What
- * is relayed goes on until the core closes its end. */
-void gate_stop_accepting(gate *gate);
+/* Before the server drains, with the same grace: no new connections from now on, and those that
+ * have not begun HTTP/2 are closed. What is relayed goes on until the core closes its end; soon
+ * after the grace the rest is closed, since clients that do not read would hold up the core. */
+void gate_drain(gate *gate, uint64_t grace_ms);
 /* After the server has drained and before it is freed: gives the last bytes a moment to leave. */
 void gate_free(gate *gate);
 

@@ -23,6 +23,8 @@ enum {
     GATE_OUT_SIZE = GATE_CHUNK_SIZE + 64 * 1024,
     GATE_SWEEP_MS = 250,              /* between two looks at the clock of each connection */
     GATE_END_TICK_MS = 10,            /* the same for those that end */
+    GATE_PACE_TICK_MS = 1,            /* and for those whose streams wait */
+    GATE_PACE_STREAMS = 64,           /* that one connection may open before others have a turn */
     GATE_CUT_LINGER_US = 80 * 1000,   /* for GOAWAY to leave after a breach */
     GATE_END_LINGER_US = 1000 * 1000, /* for the client to hang up after the core has */
     GATE_SLOW_READER_BYTES = 1024,    /* that a slow client takes at least in slow_reader_ms */
@@ -40,7 +42,8 @@ typedef struct gate_worker {
     gate_out out;
     gate_conn *conns;  /* all but those that end */
     gate_conn *ending; /* those */
-    uv_timer_t sweep_timer, end_timer;
+    gate_conn *paced;  /* those with bytes in `waiting`; they are in `conns` too */
+    uv_timer_t sweep_timer, end_timer, pace_timer;
     bool is_started, is_closing;
     unsigned n_sweeps;
 } gate_worker;
@@ -71,7 +74,7 @@ struct gate {
     bool owns_lanes;
     size_t next_worker; /* the first worker's */
     gate_addresses *addresses;
-    atomic_bool is_stopping;
+    atomic_int_least64_t stop_us; /* when a stop closes what is left; 0: no stop */
 
     atomic_uint_least64_t accepted, handshakes, bytes_in, bytes_out, held;
     atomic_uint_least64_t breaches[GATE_BREACHES_N];
@@ -94,6 +97,7 @@ struct gate_conn {
     gate *gate;
     gate_worker *worker;
     gate_conn *prev, *next;
+    gate_conn *paced_prev, *paced_next;
     lane_msg msg; /* to its worker, once */
     gate_tls *tls;
     int client_fd, core_fd; /* core_fd -1: not adopted */
@@ -115,10 +119,12 @@ struct gate_conn {
     gate_budget budget;
     gate_times times;
     uint32_t last_relayed; /* the highest stream that the core may have seen */
+    gate_pending waiting;  /* from the client, for the address to be allowed more streams */
     gate_pending to_core, to_client;
-    size_t chunk_max;   /* to read from the core at a time */
-    size_t taken_bytes; /* since times.taken_us */
-    int64_t end_us;     /* when an ending is over in any case */
+    uint32_t told_opened, told_ended, told_open; /* what the address knows of the streams */
+    size_t chunk_max;                            /* to read from the core at a time */
+    size_t taken_bytes;                          /* since times.taken_us */
+    int64_t end_us;                              /* when an ending is over in any case */
 };
 
 /* ---- gate.c ---- */
@@ -147,6 +153,10 @@ bool gate_is_busy(const gate *gate);
 WM_MUST_USE bool gate_relay_from_client(gate_conn *conn);
 bool gate_relay_from_core(gate_conn *conn);
 void gate_flush_to_core(gate_conn *conn);
+/* Goes on with connections whose streams wait until their address may open them. */
+void gate_pace(uv_timer_t *timer);
+/* Forgets what waits. */
+void gate_stop_waiting(gate_conn *conn);
 bool gate_flush_to_client(gate_conn *conn);
 /* Plain HTTP/2 bytes for the client; what does not leave is held. */
 WM_MUST_USE bool gate_send_to_client(gate_conn *conn, const uint8_t *bytes, size_t size);

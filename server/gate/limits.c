@@ -52,6 +52,8 @@ static const limit limits_table[] = {
     NUMBER("address-connections", address_connections, 1000),
     RATE("address-handshakes", address_handshakes, 100, 1000),
     RATE("address-resets", address_resets, 500, 2000),
+    RATE("address-opens", address_opens, 5000, 512),
+    NUMBER("address-streams", address_streams, 4096),
     NUMBER("connections", connections, 10000),
     NUMBER("held-bytes", held_bytes, 32 * 1024 * 1024),
 };

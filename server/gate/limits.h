@@ -37,6 +37,9 @@ typedef struct gate_limits {
     /* of an address: IPv4, or the /64 of an IPv6 */
     uint32_t address_connections;
     gate_rate address_handshakes, address_resets;
+    /* Streams that the server has not ended: more of them wait in the client's socket. */
+    gate_rate address_opens;
+    uint32_t address_streams; /* open at a time */
     /* of the process */
     uint32_t connections;
     uint32_t held_bytes; /* that clients are slow to take, of all connections together */

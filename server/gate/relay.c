@@ -6,6 +6,10 @@
  *
  * A client that takes less than it is given gets less at a time (chunk_max), so that thousands of
  * slow ones hold little; all together are bounded by the limit held-bytes.
+ *
+ * Streams that an address opens faster than the server ends them wait here, a chunk of each
+ * connection and the rest in its socket: the core would take them all at once and make everybody
+ * else wait behind them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +17,7 @@
 #include <sys/socket.h>
 
 #include <openssl/err.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "server/gate/internal.h"
@@ -206,6 +211,22 @@ static void streams_note(gate_conn *conn, int64_t now_us)
     conn->times.has_streams = conn->budget.streams.n > 0;
 }
 
+/* Tells the address what the streams have done; too many of them are a breach. */
+static gate_breach streams_tell(gate_conn *conn, int64_t now_us)
+{
+    const gate_budget *budget = &conn->budget;
+    const gate_stream_news news = {.opened = budget->n_opened - conn->told_opened,
+                                   .ended = budget->n_ended - conn->told_ended,
+                                   .change = (int32_t)(budget->streams.n - conn->told_open)};
+
+    if (conn->entry == NULL || (news.opened == 0 && news.ended == 0 && news.change == 0))
+        return GATE_FINE;
+    conn->told_opened = budget->n_opened;
+    conn->told_ended = budget->n_ended;
+    conn->told_open = (uint32_t)budget->streams.n;
+    return gate_addresses_streams(conn->gate->addresses, conn->entry, &news, now_us);
+}
+
 static size_t chunk_size(const gate_conn *conn)
 {
     const gate *gate = conn->gate;
@@ -231,6 +252,8 @@ bool gate_relay_from_core(gate_conn *conn)
     now_us = wm_monotonic_us();
     breach = core_inspect(conn, chunk, (size_t)n, now_us);
     streams_note(conn, now_us);
+    if (breach == GATE_FINE)
+        breach = streams_tell(conn, now_us);
     atomic_fetch_add_explicit(&conn->gate->bytes_out, (uint64_t)n, memory_order_relaxed);
     if (!gate_send_to_client(conn, chunk, (size_t)n))
         return false;
@@ -292,15 +315,18 @@ static ssize_t client_read(gate_conn *conn, uint8_t *bytes, size_t size)
     return (ssize_t)done;
 }
 
-static gate_breach client_inspect(gate_conn *conn, const uint8_t *bytes, size_t size,
-                                  int64_t now_us)
+/* Up to the frame that opens the last of `room` streams; *seen is how far that is. */
+static gate_breach client_inspect(gate_conn *conn, const uint8_t *bytes, size_t size, uint32_t room,
+                                  size_t *seen, int64_t now_us)
 {
+    const uint32_t opened = conn->budget.n_opened;
     const gate_limits *limits = &conn->gate->limits;
     gate_breach breach = GATE_FINE;
     unsigned n_resets = 0;
     gate_frame frame;
+    size_t at = 0;
 
-    for (size_t at = 0; at < size && breach == GATE_FINE;) {
+    while (at < size && breach == GATE_FINE && conn->budget.n_opened - opened < room) {
         bool is_frame, is_reset;
 
         at += gate_scan_next(&conn->in, bytes + at, size - at, &frame, &is_frame);
@@ -312,6 +338,7 @@ static gate_breach client_inspect(gate_conn *conn, const uint8_t *bytes, size_t 
         breach = gate_budget_client_frame(&conn->budget, limits, &frame, now_us, &is_reset);
         n_resets += is_reset;
     }
+    *seen = at;
     conn->times.is_in_frame = !gate_scan_is_between(&conn->in);
     conn->times.is_in_headers =
         conn->in.is_in_block || (conn->in.left > 0 && (conn->in.type == GATE_FRAME_HEADERS ||
@@ -373,34 +400,101 @@ static bool client_begin(gate_conn *conn, const uint8_t *bytes, size_t size, siz
     return true;
 }
 
-static bool client_pass(gate_conn *conn, const uint8_t *bytes, size_t size)
+/* Passes on what may be: streams up to `turn` at most, and as many as the address may open. *taken
+ * is how far that is. */
+static bool client_pass(gate_conn *conn, const uint8_t *bytes, size_t size, uint32_t turn,
+                        size_t *taken)
 {
     int64_t now_us = wm_monotonic_us();
-    size_t taken = 0;
+    uint32_t room = turn;
     gate_breach breach;
+    size_t seen;
 
-    conn->times.received_us = now_us;
-    if (conn->times.stage == GATE_AT_PREFACE && !client_begin(conn, bytes, size, &taken, now_us))
+    *taken = 0;
+    if (conn->times.stage == GATE_AT_PREFACE && !client_begin(conn, bytes, size, taken, now_us))
         return false;
-    if (taken == size)
+    if (*taken == size)
         return true;
-    breach = client_inspect(conn, bytes + taken, size - taken, now_us);
+    if (conn->entry != NULL) {
+        room = gate_addresses_room(conn->gate->addresses, conn->entry, now_us);
+        room = room < turn ? room : turn;
+    }
+    bytes += *taken;
+    breach = client_inspect(conn, bytes, size - *taken, room, &seen, now_us);
     streams_note(conn, now_us);
+    if (breach == GATE_FINE)
+        breach = streams_tell(conn, now_us);
     if (breach != GATE_FINE) {
         /* The core sees nothing of these bytes, so their streams count as never begun. */
         gate_conn_cut(conn, breach);
         return false;
     }
     conn->last_relayed = conn->budget.last_stream;
-    atomic_fetch_add_explicit(&conn->gate->bytes_in, size - taken, memory_order_relaxed);
-    core_write(conn, bytes + taken, size - taken);
+    atomic_fetch_add_explicit(&conn->gate->bytes_in, seen, memory_order_relaxed);
+    core_write(conn, bytes, seen);
+    *taken += seen;
     return true;
+}
+
+/* The rest of a chunk, whose streams the address may not open yet. */
+static void client_wait(gate_conn *conn, const uint8_t *bytes, size_t size)
+{
+    gate_worker *worker = conn->worker;
+
+    pending_add(conn->gate, &conn->waiting, bytes, size);
+    if (worker->paced == NULL)
+        uv_timer_start(&worker->pace_timer, gate_pace, GATE_PACE_TICK_MS, GATE_PACE_TICK_MS);
+    DL_APPEND2(worker->paced, conn, paced_prev, paced_next);
+}
+
+void gate_stop_waiting(gate_conn *conn)
+{
+    if (!is_pending(&conn->waiting))
+        return;
+    gate_pending_free(conn->gate, &conn->waiting);
+    DL_DELETE2(conn->worker->paced, conn, paced_prev, paced_next);
+}
+
+static void waiting_pass(gate_conn *conn)
+{
+    gate_pending *waiting = &conn->waiting;
+    size_t taken;
+
+    if (is_pending(&conn->to_core))
+        return; /* the core is behind by itself */
+    if (!client_pass(conn, waiting->bytes + waiting->at, waiting->size - waiting->at,
+                     GATE_PACE_STREAMS, &taken))
+        return;
+    waiting->at += taken;
+    held_change(conn->gate, 0, taken);
+    if (waiting->at == waiting->size)
+        gate_stop_waiting(conn);
+    gate_conn_poll(conn);
+}
+
+void gate_pace(uv_timer_t *timer)
+{
+    gate_worker *worker = timer->data;
+    gate_conn *conn, *next;
+
+    /* Somebody else goes first each time. */
+    if ((conn = worker->paced) != NULL) {
+        DL_DELETE2(worker->paced, conn, paced_prev, paced_next);
+        DL_APPEND2(worker->paced, conn, paced_prev, paced_next);
+    }
+    DL_FOREACH_SAFE2(worker->paced, conn, next, paced_next)
+    waiting_pass(conn);
+    if (worker->paced == NULL)
+        uv_timer_stop(timer);
 }
 
 bool gate_relay_from_client(gate_conn *conn)
 {
     uint8_t *chunk = conn->worker->chunk;
+    size_t taken;
 
+    if (is_pending(&conn->waiting))
+        return true; /* what came before goes first */
     conn->io.is_drained = false;
     do {
         ssize_t n = client_read(conn, chunk, GATE_CHUNK_SIZE);
@@ -414,12 +508,16 @@ bool gate_relay_from_client(gate_conn *conn)
             return false;
         if (n < 0)
             return true;
-        if (!client_pass(conn, chunk, (size_t)n))
+        conn->times.received_us = wm_monotonic_us();
+        if (!client_pass(conn, chunk, (size_t)n, UINT32_MAX, &taken))
             return false;
+        if (taken < (size_t)n)
+            client_wait(conn, chunk + taken, (size_t)n - taken);
         /* No event tells of what the TLS library has read ahead; the socket's own bytes can wait
          * until others have had their turn. */
         conn->io.is_drained = true;
-    } while (conn->ssl != NULL && !is_pending(&conn->to_core) && SSL_has_pending(conn->ssl));
+    } while (conn->ssl != NULL && !is_pending(&conn->to_core) && !is_pending(&conn->waiting) &&
+             SSL_has_pending(conn->ssl));
     return true;
 }
 

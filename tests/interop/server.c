@@ -417,7 +417,7 @@ static int serve(const options *options, const sigset_t *stop)
     fflush(stdout);
     sigwait(stop, &number);
     if (gate != NULL)
-        gate_stop_accepting(gate);
+        gate_drain(gate, GRACE_MS);
     rpc_server_drain(server, GRACE_MS);
     gate_free(gate);
     rpc_server_free(server);
