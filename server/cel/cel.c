@@ -160,6 +160,8 @@ void cel_program_free(cel_program *program)
         return;
     for (cel_pattern *pattern = program->patterns; pattern; pattern = pattern->next)
         cel_regex_free(pattern->regex);
+    for (cel_made *made = program->made; made; made = made->next)
+        made->free(made->thing);
     wm_arena_free(&program->arena);
     free(program);
 }

@@ -81,7 +81,9 @@ static void compile_pattern(compiler *c, cel_code *code, uint32_t i)
     pattern = &code->args[i]->value;
     if (pattern->kind != CEL_STRING)
         return;
-    if (++c->patterns > PATTERNS_MAX) {
+    if (++c->patterns > PATTERNS_MAX && c->program->residual)
+        return; /* of one pattern over many known elements: compiled when it is evaluated */
+    if (c->patterns > PATTERNS_MAX) {
         cel_issue_add(c->source, code->args[i]->pos, "the expression has more than %d patterns",
                       PATTERNS_MAX);
         c->failed = true;
@@ -216,6 +218,9 @@ static const cel_code *make(compiler *c, const cel_ast *ast)
     if (ast->kind == AST_CALL && (strcmp(ast->name, "matches") == 0 || ast->namespaced))
         if (strcmp(ast->name, "matches") == 0 || strcmp(ast->args[0]->name, "regex") == 0)
             compile_pattern(c, code, 1);
+    if (ast->kind == AST_CALL && code->n > 1 &&
+        !cel_prepare(c->program, c->source, code, c->unchecked))
+        c->failed = true;
     if (ast->kind != AST_CONST && ast->kind != AST_MACRO)
         fold(c, ast, code);
     return code;

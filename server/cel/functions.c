@@ -20,7 +20,8 @@ size_t cel_functions_find(const cel_env *env, const char *name, bool member,
         {cel_fn_math, cel_fn_math_n},     {cel_fn_time, cel_fn_time_n},
         {cel_fn_list, cel_fn_list_n},     {cel_fn_optional, cel_fn_optional_n},
         {cel_fn_net, cel_fn_net_n},       {cel_fn_regex, cel_fn_regex_n},
-        {cel_fn_encode, cel_fn_encode_n}, {cel_fn_format, cel_fn_format_n}};
+        {cel_fn_encode, cel_fn_encode_n}, {cel_fn_format, cel_fn_format_n},
+        {cel_fn_geo, cel_fn_geo_n},       {cel_fn_weekly, cel_fn_weekly_n}};
     size_t n = 0;
 
     for (size_t i = 0; i < env->n_tables; i++)

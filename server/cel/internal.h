@@ -31,6 +31,7 @@ struct cel_code {
     uint32_t n_overloads;
     uint32_t id;            /* from 0 in the order of the text, for tables beside the code */
     const cel_regex *regex; /* of a constant pattern among the arguments */
+    void *prepared;         /* of a constant area or calendar, see cel_preparer */
     const cel_ast *ast;     /* what it was made from */
 };
 
@@ -70,9 +71,18 @@ struct cel_program {
     const char *type;
     uint64_t cost;
     bool json_numbers; /* of its environment */
+    bool residual;     /* made by partial evaluation */
     uint32_t slots, codes;
     struct cel_pattern *patterns; /* compiled with the program */
+    struct cel_made *made;
 };
+
+/* What else is made with the program and freed with it. */
+typedef struct cel_made {
+    struct cel_made *next;
+    void *thing;
+    void (*free)(void *thing);
+} cel_made;
 
 typedef struct cel_pattern {
     struct cel_pattern *next;
@@ -109,9 +119,14 @@ cel_value cel_run_map(cel_call *call, const cel_code *code);
 extern const cel_run_fn cel_run_ops[];    /* by cel_op */
 extern const cel_run_fn cel_run_macros[]; /* by cel_macro */
 
+/* ---- prepare.c ---- */
+
+/* Makes what the call needs of a constant argument; false after an issue. */
+bool cel_prepare(cel_program *program, const cel_source *source, cel_code *code, bool unchecked);
+
 /* ---- partial.c ---- */
 
-enum { CEL_STEPS_MAX = 32 };
+enum { CEL_STEPS_MAX = 32, CEL_WHY_SIZE = 160 };
 
 /* a.b["c"]: a variable and the names that lead on from it. */
 typedef struct cel_path {
@@ -209,9 +224,10 @@ typedef struct cel_table {
 
 extern const cel_function cel_fn_core[], cel_fn_string[], cel_fn_math[], cel_fn_time[],
     cel_fn_list[], cel_fn_optional[], cel_fn_net[], cel_fn_regex[], cel_fn_encode[],
-    cel_fn_format[];
+    cel_fn_format[], cel_fn_geo[], cel_fn_weekly[];
 extern const size_t cel_fn_core_n, cel_fn_string_n, cel_fn_math_n, cel_fn_time_n, cel_fn_list_n,
-    cel_fn_optional_n, cel_fn_net_n, cel_fn_regex_n, cel_fn_encode_n, cel_fn_format_n;
+    cel_fn_optional_n, cel_fn_net_n, cel_fn_regex_n, cel_fn_encode_n, cel_fn_format_n, cel_fn_geo_n,
+    cel_fn_weekly_n;
 
 /* Sorts by cel_compare(); CEL_ERROR unless all items are of one kind that has an order. */
 cel_value cel_sort(cel_call *call, const cel_value *keys, const cel_value *items, size_t n);

@@ -646,6 +646,7 @@ static void program_finish(partial *p, const cel_program *program, cel_ast *ast)
     made->type = cel_type_name(&(cel_value){.kind = CEL_BOOL});
     if (ast->type->kind != CEL_BOOL)
         made->type = "dyn";
+    made->residual = true;
     made->slots = program->slots;
     made->json_numbers = program->json_numbers;
     made->code = cel_code_make(made, &source, ast, true);

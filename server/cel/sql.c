@@ -193,8 +193,12 @@ static cel_sql_cond cond_call(cel_sql_writer *w, const cel_code *code, bool want
 {
     const char *name = code->n_overloads > 0 ? code->overloads[0]->name : "";
 
+    if (strcmp(name, "time.in_weekly") == 0)
+        return cel_sql_weekly(w, code, wanted);
     if (code->n != 2)
         return cel_sql_unsure();
+    if (strcmp(name, "geo.within") == 0)
+        return cel_sql_within(w, code, wanted);
     if (strcmp(name, "startsWith") == 0)
         return cond_text(w, code, "starts_with(%s COLLATE \"C\", %s)", wanted);
     if (strcmp(name, "endsWith") == 0)
@@ -206,6 +210,8 @@ static cel_sql_cond cond_call(cel_sql_writer *w, const cel_code *code, bool want
 
 static cel_sql_cond cond_op(cel_sql_writer *w, const cel_code *code, bool wanted)
 {
+    cel_sql_cond cond;
+
     switch (code->ast->code) {
     case OP_AND:
     case OP_OR:
@@ -221,7 +227,7 @@ static cel_sql_cond cond_op(cel_sql_writer *w, const cel_code *code, bool wanted
     case OP_LE:
     case OP_GT:
     case OP_GE:
-        return cel_sql_order(w, code, wanted);
+        return cel_sql_distance(w, code, wanted, &cond) ? cond : cel_sql_order(w, code, wanted);
     case OP_IN:
         return cel_sql_in(w, code, wanted);
     default:

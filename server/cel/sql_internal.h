@@ -85,4 +85,11 @@ cel_sql_cond cel_sql_equal(cel_sql_writer *w, const cel_code *code, bool wanted)
 cel_sql_cond cel_sql_order(cel_sql_writer *w, const cel_code *code, bool wanted);
 cel_sql_cond cel_sql_in(cel_sql_writer *w, const cel_code *code, bool wanted);
 
+/* ---- sql_geo.c ---- */
+
+cel_sql_cond cel_sql_within(cel_sql_writer *w, const cel_code *code, bool wanted);
+cel_sql_cond cel_sql_weekly(cel_sql_writer *w, const cel_code *code, bool wanted);
+/* An order between geo.distance_m() and a number; false when it is something else. */
+bool cel_sql_distance(cel_sql_writer *w, const cel_code *code, bool wanted, cel_sql_cond *cond);
+
 #endif

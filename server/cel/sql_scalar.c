@@ -64,15 +64,33 @@ static cel_sql_scalar column_scalar(cel_sql_writer *w, const cel_sql_column *col
     return scalar;
 }
 
+/* lon_deg or lat_deg of a point. */
+static cel_sql_scalar part_scalar(cel_sql_writer *w, const cel_sql_scalar *place, const char *name,
+                                  size_t len)
+{
+    bool lon = len == 7 && memcmp(name, "lon_deg", 7) == 0;
+    bool lat = len == 7 && memcmp(name, "lat_deg", 7) == 0;
+
+    if (place->kind != SQL_POINT || (!lon && !lat))
+        return (cel_sql_scalar){.kind = SQL_NONE};
+    return (cel_sql_scalar){.kind = SQL_FLOAT,
+                            .sql = cel_sql_text(w, "%s(%s)", lon ? "ST_X" : "ST_Y", place->sql),
+                            .nullable = true};
+}
+
 static cel_sql_scalar path_scalar(cel_sql_writer *w, const cel_path *path)
 {
     cel_sql_scalar scalar = {.kind = SQL_NONE};
     size_t steps = 0;
     const cel_sql_column *column = path->optional ? NULL : column_of(w, path, &steps);
 
-    if (!column || (steps < path->n && column->type != CEL_SQL_JSON))
+    if (!column)
         return scalar;
     scalar = column_scalar(w, column);
+    if (steps + 1 == path->n && column->type != CEL_SQL_JSON)
+        return part_scalar(w, &scalar, path->steps[steps].name, path->steps[steps].len);
+    if (steps < path->n && column->type != CEL_SQL_JSON)
+        return (cel_sql_scalar){.kind = SQL_NONE};
     for (; steps < path->n; steps++) {
         const char *key = cel_sql_param(w, path->steps[steps].name, path->steps[steps].len);
 

@@ -46,7 +46,7 @@ class Policies {
     std::string column()
     {
         return "r." + pick({"owner", "kind", "nick", "total", "rank", "score", "active", "seen",
-                            "tags", "attributes", "extra", "info.level", "missing"});
+                            "tags", "position", "attributes", "extra", "info.level", "missing"});
     }
 
     std::string attribute()
@@ -156,11 +156,52 @@ class Policies {
         }
     }
 
+    std::string place()
+    {
+        std::string at = "geo.point(" + pick({"0", "2.5", "-1", "4.25"}) + ", " +
+                         pick({"0", "2.5", "-1", "4.25"}) + ")";
+
+        switch (below(5)) {
+        case 0:
+            return "geo.within(r.position, geo.circle(" + at + ", " +
+                   pick({"0", "1000", "300000", "110574.2757", "20000000"}) + "))";
+        case 1:
+            return pick({"geo.distance_m(r.position, " + at + ")",
+                         "geo.distance_m(" + at + ", r.position)"}) +
+                   pick({" < ", " <= ", " > ", " >= "}) +
+                   pick({"0", "300000", "1e9", "-1.0", "55287.15", "r.total", "double('inf')"});
+        case 2:
+            return "300000.0 " + pick({"<", "<=", ">", ">="}) + " geo.distance_m(r.position, " +
+                   at + ")";
+        case 3:
+            return "r.position." + pick({"lon_deg", "lat_deg", "alt_m"}) +
+                   pick({" < ", " == ", " >= "}) + number();
+        default:
+            return "geo.within(r.position, " +
+                   pick(
+                       {"k.area",
+                        "'{\"type\":\"Polygon\",\"coordinates\":"
+                        "[[[-3,-3],[4,-2],[3,3],[-2,4],[-3,-3]]]}'",
+                        "{'type': 'MultiPolygon', 'coordinates': [[[[0, 0], [2, 0], [2, 2], [0, 2], "
+                        "[0, 0]]], [[[3, 3], [5, 3], [5, 5], [3, 5], [3, 3]]]]}",
+                        "'x'", "r.owner"}) +
+                   ")";
+        }
+    }
+
     std::string atom()
     {
         std::string op = pick({" == ", " != ", " < ", " <= ", " > ", " >= "});
 
-        switch (below(13)) {
+        switch (below(16)) {
+        case 13:
+        case 14:
+            return place();
+        case 15:
+            return "time.in_weekly(r.seen, '" +
+                   pick({"Mo-Fr 08:00-18:00; Sa 09:00-12:00", "Sa 22:00-02:00", "00:00-24:00",
+                         "Mo 12:00-13:00,14:00-15:00"}) +
+                   "', '" + pick({"UTC", "+02:00", "-11:30", "", "Europe/Paris"}) + "')";
         case 0:
         case 1:
             return value() + op + value();

@@ -1,11 +1,17 @@
 // Conditions as WHERE fragments admit the rows that CEL admits, no more and no fewer.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/integration/cel/policies.h"
 #include "tests/integration/cel/rows.h"
 #include "tests/support/postgres.h"
 
 namespace {
+
+// With a hole, and borders on which rows lie.
+const char area[] = "{\"type\":\"Polygon\",\"coordinates\":[[[-5,-5],[5,-5],[5,5],[-5,5],[-5,-5]],"
+                    "[[0,0],[2.5,0],[2.5,2.5],[0,2.5],[0,0]]]}";
 
 std::string printed(const cel_program *program)
 {
@@ -54,7 +60,8 @@ class CelSql : public testing::Test {
         known_[2] = {cel_of_string("n", 1), cel_of_int(2)};
         known_[3] = {cel_of_string("now", 3), cel_of_timestamp(1780315200, 0)};
         known_[4] = {cel_of_string("zero", 4), cel_of_int(0)};
-        k_ = cel_map_value(&arena_, known_, 5);
+        known_[5] = {cel_of_string("area", 4), cel_of_string(area, strlen(area))};
+        k_ = cel_map_value(&arena_, known_, 6);
     }
     ~CelSql() override
     {
@@ -149,13 +156,55 @@ class CelSql : public testing::Test {
         return wrong;
     }
 
+    static std::string number(double real)
+    {
+        char text[40];
+
+        snprintf(text, sizeof text, "%.17g", real);
+        return text;
+    }
+
+    // Compares the fragment with evaluation over "(id,point),..." and counts what both say.
+    void border(const std::string &text, const std::string &points,
+                const std::vector<std::pair<double, double>> &places,
+                const std::vector<cel_sql_column> &columns, long *inside, long *outside)
+    {
+        cel_program *program;
+        cel_issues issues;
+        std::set<long> ids;
+        cel_sql sql;
+        wm_err err;
+
+        ASSERT_EQ(cel_compile(env_, text.data(), text.size(), nullptr, &program, &issues), WM_OK)
+            << issues.issues[0].message;
+        ASSERT_EQ(cel_sql_make(program, columns.data(), columns.size(), 1, &arena_, &sql, &err),
+                  WM_OK);
+        ASSERT_EQ(sql.residual, nullptr);
+        std::string where = sql.where, mark = "$1::text";
+        for (size_t at; (at = where.find(mark)) != std::string::npos;)
+            where.replace(at, mark.size(), std::string("'") + sql.params[0] + "'");
+        for (auto &row : postgres->query("SELECT id FROM (VALUES " + points +
+                                         ") AS t(id, position) WHERE " + where))
+            ids.insert(atol(row[0].c_str()));
+        for (size_t i = 0; i < places.size(); i++) {
+            cel_entry at[2] = {{cel_of_string("lon_deg", 7), cel_of_double(places[i].first)},
+                               {cel_of_string("lat_deg", 7), cel_of_double(places[i].second)}};
+            cel_entry row = {cel_of_string("position", 8), cel_map_value(&arena_, at, 2)};
+            bool is = admits(program, cel_of_null(), cel_map_value(&arena_, &row, 1));
+
+            EXPECT_EQ(ids.count(static_cast<long>(i)) > 0, is) << text << " " << i;
+            ++*(is ? inside : outside);
+        }
+        cel_program_free(program);
+    }
+
     static waymark_test::TestPostgres *postgres;
     static Table *table;
 
     wm_arena arena_;
     cel_env *env_;
     cel_value names_[2], k_;
-    cel_entry known_[5];
+    cel_entry known_[6];
     long decided_ = 0, exact_ = 0, partly_ = 0, none_ = 0, selected_ = 0;
 };
 
@@ -175,6 +224,43 @@ TEST_F(CelSql, AdmitsTheRowsThatCelAdmits)
     EXPECT_GT(exact_, 100);
     EXPECT_GT(partly_, 100);
     EXPECT_GT(selected_, 1000);
+}
+
+// Points that lie on the border as nearly as doubles can: both sides must round alike.
+TEST_F(CelSql, BordersAreWhereCelHasThem)
+{
+    std::uniform_real_distribution<double> unit(0, 1);
+    std::vector<cel_sql_column> columns = Table::columns();
+    long inside = 0, outside = 0;
+
+    for (int round = 0; round < 40; round++) {
+        std::vector<double> x, y;
+        std::string ring, points;
+
+        for (int i = 0; i < 7; i++) {
+            double turn = (i + unit(random()) * 0.8) / 7 * 6.2831853, far = 1 + 4 * unit(random());
+
+            x.push_back(far * cos(turn));
+            y.push_back(far * sin(turn));
+        }
+        for (int i = 0; i < 8; i++)
+            ring += (i ? ",[" : "[") + number(x[i % 7]) + "," + number(y[i % 7]) + "]";
+        std::string text =
+            "geo.within(r.position, '{\"type\":\"Polygon\",\"coordinates\":[[" + ring + "]]}')";
+        std::vector<std::pair<double, double>> places;
+        for (int i = 0; i < 200; i++) {
+            int from = i % 7, to = (i + 1) % 7;
+            double t = unit(random());
+
+            places.push_back({x[from] + t * (x[to] - x[from]), y[from] + t * (y[to] - y[from])});
+            points += (i ? ",(" : "(") + std::to_string(i) + ",ST_SetSRID(ST_MakePoint(" +
+                      number(places[i].first) + "," + number(places[i].second) + "),4326))";
+        }
+        for (const char *sign : {"", "!"})
+            border(sign + text, points, places, columns, &inside, &outside);
+    }
+    EXPECT_GT(inside, 1000);
+    EXPECT_GT(outside, 1000);
 }
 
 } // namespace
