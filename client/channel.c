@@ -113,7 +113,7 @@ static const char *what_is_wrong(const waymark_client_options *options)
     if (lb != NULL && strcmp(lb, "pick_first") != 0 && strcmp(lb, "round_robin") != 0)
         return "load_balancing is neither pick_first nor round_robin";
     if (options->keepalive_ms > 0 && options->keepalive_ms < CLIENT_KEEPALIVE_MIN_MS)
-        return "keepalive_ms is below 10,000, which servers take for an attack";
+        return "keepalive_ms is below 1,000";
     if (options->keepalive_ms > INT32_MAX || !in_range(options->keepalive_timeout_ms, 1, INT32_MAX))
         return "a keepalive time is out of range";
     if (!in_range(options->reconnect_max_ms, 100, 3600000))

@@ -38,7 +38,7 @@ enum {
     CLIENT_THREADS_MAX = 64,
     CLIENT_INTERCEPTORS_MAX = 16,
     CLIENT_KEEPALIVE_MS = 30000, /* the server takes a ping every 10 s */
-    CLIENT_KEEPALIVE_MIN_MS = 10000,
+    CLIENT_KEEPALIVE_MIN_MS = 1000,
     CLIENT_KEEPALIVE_TIMEOUT_MS = 10000,
     CLIENT_RECONNECT_MS = 100, /* the first wait; then longer, up to: */
     CLIENT_RECONNECT_MAX_MS = 5000,

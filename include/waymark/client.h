@@ -70,7 +70,9 @@ typedef struct waymark_client_options {
     bool wait_for_ready;    /* calls wait for a connection unless they say fail_fast */
     size_t send_size_max;   /* bytes, of a request, below 2 GiB; 0: no limit here */
     const char *user_agent; /* "ship/1.2": goes before ours; at most 256 bytes */
-    int64_t keepalive_ms;   /* a silent peer is pinged after this, >= 10,000; 0: 30 s; < 0: never */
+    /* A silent peer is pinged after this while calls are open; at least 1,000 (servers may take
+     * more than one ping in ten seconds for an attack); 0: 30 s; < 0: never */
+    int64_t keepalive_ms;
     int64_t keepalive_timeout_ms; /* and given up after this; 0: 10 s */
     bool keepalive_without_calls; /* also while no call is open; the server must allow it */
     int64_t reconnect_max_ms;     /* the longest wait between attempts to connect; 0: 5 s */

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -90,3 +91,19 @@ class Examples(unittest.TestCase):
             instance = json.loads(self.server.run(WAYMARK, "get", f"i-{i}", "--json"))
             self.assertEqual(instance["status"], "INSTANCE_STATUS_ENDED")
             self.assertEqual(instance["data"], {"by": "example"})
+
+    def test_token(self):
+        begun = time.monotonic()
+        lines = self.example("token", f"{WAYMARK} token --sub dev-admin", "2", "5").splitlines()
+        lasted = time.monotonic() - begun
+        self.assertEqual(lines.count("I am dev-admin"), 5, lines)
+        # Renewed before each end, two seconds apart: not for every call, and not once for all.
+        renewed = lines.count("a token for 2 s")
+        self.assertGreaterEqual(renewed, 2, lines)
+        self.assertLessEqual(renewed, 2 + lasted / 1.7, lines)
+
+    def test_attempts(self):
+        # One of the two servers was never there.
+        port = self.server.env["WAYMARK_ADDRESS"].rsplit(":", 1)[1]
+        addresses = f"ipv4:127.0.0.1:1,127.0.0.1:{port}"
+        self.assertEqual(self.example("attempts", addresses, "20"), "20 calls, 20 attempts, 0 failed\n")
