@@ -1,14 +1,14 @@
 /* base/codec.c - protobuf bytes in, behind the wire guard; see codec.h.
  *
  * The guard walks the bytes once, along the descriptor, and accepts a subset of
- * what protobuf-c accepts; the fuzz target tests/fuzz/codec_fuzz.c holds it to that.
+ * what protobuf-c accepts; the fuzz target tests/fuzz/base_codec_fuzz.c holds it to that.
  * It recurses only into known message fields and to WM_WIRE_DEPTH_MAX at most.
  * Unknown fields of a length are skipped as bytes. Groups are refused, as proto3
  * has none and protobuf-c does not read them.
  *
- * A singular message field that comes twice is WIRE_MALFORMED. The specification
- * merges the two, but protobuf-c loses scalars of the first, and no encoder
- * writes such a thing. Scalars that come twice follow the rule: the last one wins.
+ * Where protobuf-c would read other values than the specification says, the guard notes it and
+ * the message is written anew before it is unpacked (codec_merge.c). No encoder writes such
+ * messages, so the way is a slow one that costs the others nothing.
  *
  * The path of the offending field is found only on failure, from the frames on
  * the stack, by counting once more how many elements came before.
@@ -19,13 +19,11 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/codec_merge.h"
+#include "base/codec_wire.h"
 #include "base/utf8.h"
 
-enum {
-    CODEC_VARINT_MAX = 10, /* bytes */
-    CODEC_TAG_MAX = 5,
-    CODEC_SEEN_WORDS = 4 /* message fields of one type that are watched for duplicates: 256 */
-};
+enum { CODEC_SEEN_WORDS = 4 /* message fields of one type that are watched for repeats: 256 */ };
 
 typedef struct codec_frame codec_frame;
 struct codec_frame {
@@ -38,125 +36,9 @@ struct codec_frame {
 
 typedef struct codec_guard {
     size_t elements;
+    bool must_merge; /* protobuf-c would read it wrongly as it stands */
     wm_err *err;
 } codec_guard;
-
-/* One field on the wire. For a length-delimited one, `at` and `size` are its content. */
-typedef struct codec_item {
-    uint32_t id;
-    uint32_t wire_type;
-    const uint8_t *at;
-    size_t size;
-} codec_item;
-
-/* ---- reading ---- */
-
-/* How many bytes the varint at `at` has, or 0 when it does not end within `max`. */
-static size_t codec_varint_size(const uint8_t *at, const uint8_t *end, size_t max)
-{
-    size_t left = (size_t)(end - at);
-
-    if (left < max)
-        max = left;
-    for (size_t i = 0; i < max; i++) {
-        if (at[i] < 0x80)
-            return i + 1;
-    }
-    return 0;
-}
-
-static uint64_t codec_varint(const uint8_t *at, size_t size)
-{
-    uint64_t value = 0;
-
-    for (size_t i = 0; i < size; i++)
-        value |= (uint64_t)(at[i] & 0x7F) << (7 * i);
-    return value;
-}
-
-typedef enum codec_read { CODEC_READ_OK, CODEC_READ_TRUNCATED, CODEC_READ_MALFORMED } codec_read;
-
-static codec_read codec_read_varint(const uint8_t *at, const uint8_t *end, size_t max, size_t *size)
-{
-    *size = codec_varint_size(at, end, max);
-    if (*size > 0)
-        return CODEC_READ_OK;
-    return (size_t)(end - at) < max ? CODEC_READ_TRUNCATED : CODEC_READ_MALFORMED;
-}
-
-static codec_read codec_read_tag(const uint8_t **at, const uint8_t *end, codec_item *item)
-{
-    size_t size;
-    uint64_t tag;
-
-    if (**at < 0x80) { /* ids 1 to 15 */
-        tag = **at;
-        size = 1;
-    } else {
-        codec_read rc = codec_read_varint(*at, end, CODEC_TAG_MAX, &size);
-
-        if (rc != CODEC_READ_OK)
-            return rc;
-        tag = codec_varint(*at, size);
-    }
-    *at += size;
-    item->id = (uint32_t)(tag >> 3);
-    item->wire_type = (uint32_t)(tag & 7);
-    return tag <= UINT32_MAX && item->id > 0 ? CODEC_READ_OK : CODEC_READ_MALFORMED;
-}
-
-static codec_read codec_read_length(const uint8_t **at, const uint8_t *end, codec_item *item)
-{
-    size_t header;
-    uint64_t length;
-    codec_read rc = codec_read_varint(*at, end, CODEC_TAG_MAX, &header);
-
-    if (rc != CODEC_READ_OK)
-        return rc;
-    length = codec_varint(*at, header);
-    if (length > INT32_MAX)
-        return CODEC_READ_MALFORMED;
-    item->at = *at + header;
-    item->size = (size_t)length;
-    if (item->size > (size_t)(end - item->at))
-        return CODEC_READ_TRUNCATED;
-    *at = item->at + item->size;
-    return CODEC_READ_OK;
-}
-
-static codec_read codec_read_fixed(const uint8_t **at, const uint8_t *end, size_t size)
-{
-    if ((size_t)(end - *at) < size)
-        return CODEC_READ_TRUNCATED;
-    *at += size;
-    return CODEC_READ_OK;
-}
-
-/* Reads one field and moves `*at` behind it. There is at least one byte. */
-static codec_read codec_read_item(const uint8_t **at, const uint8_t *end, codec_item *item)
-{
-    codec_read rc = codec_read_tag(at, end, item);
-
-    if (rc != CODEC_READ_OK)
-        return rc;
-    item->at = *at;
-    switch (item->wire_type) {
-    case PROTOBUF_C_WIRE_TYPE_VARINT:
-        rc = codec_read_varint(*at, end, CODEC_VARINT_MAX, &item->size);
-        *at += item->size;
-        return rc;
-    case PROTOBUF_C_WIRE_TYPE_64BIT:
-        item->size = 8;
-        return codec_read_fixed(at, end, 8);
-    case PROTOBUF_C_WIRE_TYPE_32BIT:
-        item->size = 4;
-        return codec_read_fixed(at, end, 4);
-    case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
-        return codec_read_length(at, end, item);
-    default:
-        return CODEC_READ_MALFORMED;
-    }
-}
 
 /* ---- failing ---- */
 
@@ -296,13 +178,6 @@ static wm_code codec_check_packed(codec_guard *guard, const codec_frame *frame,
     default:
         break;
     }
-    /* protobuf-c takes packed booleans of one byte only. */
-    if (frame->field->type == PROTOBUF_C_TYPE_BOOL) {
-        for (size_t i = 0; i < item->size; i++) {
-            if (item->at[i] > 1)
-                return codec_fail_type(guard, frame);
-        }
-    }
     return codec_check_packed_varints(guard, frame, item);
 }
 
@@ -346,17 +221,15 @@ static const ProtobufCFieldDescriptor *codec_find_field(const ProtobufCMessageDe
     return field;
 }
 
-/* Notes a message field as seen; false when it was seen before. */
-static bool codec_first_time(uint64_t seen[CODEC_SEEN_WORDS], unsigned index)
+/* Notes a message field as seen; true when it was before, or when that cannot be told. */
+static bool codec_comes_again(uint64_t seen[CODEC_SEEN_WORDS], unsigned index)
 {
     uint64_t bit = UINT64_C(1) << (index % 64);
+    bool again = index / 64 >= CODEC_SEEN_WORDS || (seen[index / 64] & bit);
 
-    if (index / 64 >= CODEC_SEEN_WORDS)
-        return true;
-    if (seen[index / 64] & bit)
-        return false;
-    seen[index / 64] |= bit;
-    return true;
+    if (!again)
+        seen[index / 64] |= bit;
+    return again;
 }
 
 /* proto2 only. protobuf-c refuses as well, but cannot say which field is missing. */
@@ -411,8 +284,8 @@ static wm_code codec_check_message(codec_guard *guard, const codec_frame *parent
         if (frame.field == NULL)
             continue;
         if (frame.field->type == PROTOBUF_C_TYPE_MESSAGE &&
-            frame.field->label != PROTOBUF_C_LABEL_REPEATED && !codec_first_time(seen, hint))
-            return codec_fail(guard, &frame, "WIRE_MALFORMED", "a message field comes twice");
+            frame.field->label != PROTOBUF_C_LABEL_REPEATED && codec_comes_again(seen, hint))
+            guard->must_merge = true;
         code = codec_check_field(guard, &frame, &inner, depth);
         if (code != WM_OK)
             return code;
@@ -428,24 +301,34 @@ static const uint8_t *codec_bytes(const void *bytes)
     return bytes != NULL ? bytes : nothing;
 }
 
+static wm_code codec_check(codec_guard *guard, const ProtobufCMessageDescriptor *descriptor,
+                           const uint8_t *bytes, size_t size)
+{
+    codec_item item = {0, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, bytes, size};
+
+    return codec_check_message(guard, NULL, descriptor, &item, 1);
+}
+
 wm_code wm_codec_check(const ProtobufCMessageDescriptor *descriptor, const void *bytes, size_t size,
                        wm_err *err)
 {
-    codec_guard guard = {0, err};
-    codec_item item = {0, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, codec_bytes(bytes), size};
+    codec_guard guard = {.err = err};
 
-    return codec_check_message(&guard, NULL, descriptor, &item, 1);
+    return codec_check(&guard, descriptor, codec_bytes(bytes), size);
 }
 
 wm_code wm_codec_unpack(wm_arena *arena, const ProtobufCMessageDescriptor *descriptor,
                         const void *bytes, size_t size, ProtobufCMessage **message, wm_err *err)
 {
-    wm_code code = wm_codec_check(descriptor, bytes, size, err);
+    codec_guard guard = {.err = err};
+    const uint8_t *input = codec_bytes(bytes);
+    wm_code code = codec_check(&guard, descriptor, input, size);
 
     if (code != WM_OK)
         return code;
-    *message =
-        protobuf_c_message_unpack(descriptor, wm_arena_protobuf(arena), size, codec_bytes(bytes));
+    *message = NULL;
+    if (!guard.must_merge || codec_merge(arena, descriptor, &input, &size))
+        *message = protobuf_c_message_unpack(descriptor, wm_arena_protobuf(arena), size, input);
     /* The guard has passed the bytes, so what is left is the arena's limit. */
     if (*message == NULL)
         return wm_fail(err, WM_EXHAUSTED, "MESSAGE_TOO_LARGE",

@@ -184,18 +184,116 @@ TEST_F(Codec, RefusesMalformedBytes)
     expect_refused(field(1, "x"), "WIRE_MALFORMED", "int32_field");
     expect_refused(tag(26, 0) + varint(1), "WIRE_MALFORMED", "inners[0]");
     expect_refused(field(27, "1234567"), "WIRE_TRUNCATED", "fixed_numbers[0]");
-    expect_refused(field(22, "\x02"), "WIRE_MALFORMED", "flags[0]");
     expect_refused(field(20, "\x80"), "WIRE_TRUNCATED", "numbers[0]");
 }
 
-TEST_F(Codec, RefusesASingularMessageThatComesTwice)
+TEST_F(Codec, MergesASingularMessageThatComesTwice)
 {
-    expect_refused(field(17, tag(2, 0) + varint(1)) + field(15, "x") + field(17, field(1, "x")),
-                   "WIRE_MALFORMED", "inner");
-    EXPECT_EQ(unpack(field(26, "") + field(26, "")), WM_OK);
-    /* Another member of the same oneof is fine: the last one counts. */
-    ASSERT_EQ(unpack(field(42, "") + field(40, "text")), WM_OK);
+    ASSERT_EQ(unpack(field(17, tag(2, 0) + varint(1)) + field(15, "x") + field(17, field(1, "n"))),
+              WM_OK);
+    EXPECT_STREQ(sample->inner->name, "n");
+    EXPECT_EQ(sample->inner->number, 1);
+    EXPECT_STREQ(sample->text, "x");
+    ASSERT_EQ(
+        unpack(field(17, tag(2, 0) + varint(1)) + field(17, "") + field(17, tag(2, 0) + varint(2))),
+        WM_OK);
+    EXPECT_EQ(sample->inner->number, 2) << "the last one counts";
+}
+
+TEST_F(Codec, MergesDeeply)
+{
+    std::string first = field(18, field(17, tag(2, 0) + varint(5)) + field(24, "a")),
+                second = field(18, field(17, field(1, "n")) + field(24, "b") + field(1000, "?"));
+    ASSERT_EQ(unpack(field(18, first) + field(26, "") + field(18, second)), WM_OK);
+    const Waymark__Sample__V1__Sample *deep = sample->deeper->deeper;
+    EXPECT_EQ(deep->inner->number, 5);
+    EXPECT_STREQ(deep->inner->name, "n");
+    ASSERT_EQ(deep->n_texts, 2u) << "lists are strung together";
+    EXPECT_STREQ(deep->texts[1], "b");
+    EXPECT_EQ(deep->base.n_unknown_fields, 1u);
+    EXPECT_EQ(sample->n_inners, 1u);
+
+    /* In the element of a list and in the value of a map as well. */
+    std::string twice = field(17, tag(2, 0) + varint(7)) + field(17, field(1, "n"));
+    ASSERT_EQ(unpack(field(31, field(2, tag(2, 0) + varint(7)) + field(2, field(1, "v"))) +
+                     field(18, twice)),
+              WM_OK);
+    ASSERT_EQ(sample->n_by_number, 1u);
+    EXPECT_EQ(sample->by_number[0]->value->number, 7);
+    EXPECT_STREQ(sample->by_number[0]->value->name, "v");
+    EXPECT_EQ(sample->deeper->inner->number, 7);
+}
+
+TEST_F(Codec, MergesInAOneofOnlySinceTheOtherMember)
+{
+    std::string number = field(42, tag(2, 0) + varint(1)), name = field(42, field(1, "n")),
+                text = field(40, "text");
+    ASSERT_EQ(unpack(number + name), WM_OK);
+    EXPECT_EQ(sample->choice_inner->number, 1);
+    EXPECT_STREQ(sample->choice_inner->name, "n");
+    ASSERT_EQ(unpack(number + text + name), WM_OK);
+    EXPECT_EQ(sample->choice_inner->number, 0);
+    EXPECT_STREQ(sample->choice_inner->name, "n");
+    ASSERT_EQ(unpack(number + name + text), WM_OK);
     EXPECT_EQ(sample->choice_case, WAYMARK__SAMPLE__V1__SAMPLE__CHOICE_CHOICE_TEXT);
+    EXPECT_STREQ(sample->choice_text, "text");
+    EXPECT_EQ(unpack(field(26, "") + field(26, "")), WM_OK) << "lists are not merged";
+    EXPECT_EQ(sample->n_inners, 2u);
+}
+
+TEST_F(Codec, MergingAHundredThousandIsQuickAndBounded)
+{
+    std::string many, nested;
+    for (int i = 0; i < 100000; i++)
+        many += field(17, tag(2, 0) + varint(1)) + field(17, field(1, "n"));
+    ASSERT_EQ(unpack(many), WM_OK) << "in time that grows with the length, or this does not end";
+    EXPECT_STREQ(sample->inner->name, "n");
+    wm_arena_free(&arena);
+    wm_arena_init(&arena, 1024 * 1024);
+    EXPECT_EQ(unpack(many), WM_EXHAUSTED);
+    EXPECT_STREQ(err.reason, "MESSAGE_TOO_LARGE");
+}
+
+TEST_F(Codec, MergesAtTheGreatestDepth)
+{
+    std::string nested = field(17, tag(2, 0) + varint(9)) + field(17, field(1, "n"));
+    for (int depth = 2; depth < WM_WIRE_DEPTH_MAX; depth++)
+        nested = field(18, nested) + field(18, "");
+    ASSERT_EQ(unpack(nested), WM_OK);
+    const Waymark__Sample__V1__Sample *deep = sample;
+    while (deep->deeper != nullptr)
+        deep = deep->deeper;
+    EXPECT_EQ(deep->inner->number, 9);
+    EXPECT_STREQ(deep->inner->name, "n");
+}
+
+/* Whichever allocation fails, the answer is a refusal and nothing else. */
+TEST_F(Codec, MergesOrRefusesWithAnyLimit)
+{
+    std::string twice = field(17, tag(2, 0) + varint(7)) + field(17, field(1, "n"));
+    std::string many = field(18, twice + field(18, twice)) + field(18, twice) + twice;
+    for (int i = 0; i < 200; i++)
+        many += field(26, "x" + std::string(1, '\0'));
+    many = field(18, many) + twice;
+    wm_code code = WM_EXHAUSTED;
+    for (size_t limit = 1; code != WM_OK; limit += 500) {
+        ASSERT_LT(limit, 1u << 20);
+        wm_arena_free(&arena);
+        wm_arena_init(&arena, limit);
+        code = unpack(many);
+        ASSERT_TRUE(code == WM_OK || code == WM_EXHAUSTED) << limit << " " << err.message;
+    }
+    EXPECT_EQ(sample->inner->number, 7);
+}
+
+TEST_F(Codec, TakesPackedBooleansOfAnyLength)
+{
+    ASSERT_EQ(unpack(field(22, std::string("\x02\x80\x01\x80\x00\x00", 6))), WM_OK);
+    ASSERT_EQ(sample->n_flags, 4u);
+    EXPECT_TRUE(sample->flags[0]);
+    EXPECT_TRUE(sample->flags[1]);
+    EXPECT_FALSE(sample->flags[2]);
+    EXPECT_FALSE(sample->flags[3]);
 }
 
 TEST_F(Codec, ReadsPackedAndUnpackedAlike)
