@@ -106,6 +106,39 @@ static wm_code set_level(config *config, const option *option, const char *value
     return refuse(option, err, "is not one of debug, info, warn, error");
 }
 
+static wm_code add_method_limit(config *config, const option *option, const char *value,
+                                wm_err *err)
+{
+    char name[RPC_LIMIT_NAME_SIZE];
+    rpc_limit *limit = &config->method_limits[config->n_method_limits];
+    wm_err why = {0};
+    if (config->n_method_limits == CONFIG_METHOD_LIMITS_MAX)
+        return refuse(option, err, "more than 64 limits");
+    if (rpc_limit_parse(value, limit, name, &why) != WM_OK)
+        return refuse(option, err, why.message);
+    limit->method = wm_arena_strdup(&config->arena, name);
+    config->n_method_limits++;
+    return WM_OK;
+}
+
+static wm_code add_compressed(config *config, const option *option, const char *value, wm_err *err)
+{
+    if (config->n_compressed == CONFIG_COMPRESSED_MAX)
+        return refuse(option, err, "more than 64 names");
+    if (*value == '\0')
+        return refuse(option, err, "is empty");
+    config->compressed[config->n_compressed++] = wm_arena_strdup(&config->arena, value);
+    return WM_OK;
+}
+
+static wm_code set_connection(config *config, const option *option, const char *value, wm_err *err)
+{
+    wm_err why = {0};
+    if (rpc_connection_set(&config->connection, value, &why) != WM_OK)
+        return refuse(option, err, why.message);
+    return WM_OK;
+}
+
 static wm_code parse_gate(const option *option, const char *value, config_gate *gate, wm_err *err)
 {
     static const char *const names[] = {"auto", "always", "never"};
@@ -300,6 +333,16 @@ static const option options[] = {
      "of a message (4194304)"},
     {"calls-max", "N", ON_SERVE | ON_DEV, set_size, AT(calls_max),
      "calls in flight per lane (10000)"},
+    {"method-limit", "LIMIT", ON_SERVE | ON_DEV, add_method_limit, AT(n_method_limits),
+     "METHOD=IN_FLIGHT[:WAITING[:WAIT_MS]], calls at once (repeatable; docs/operations.md)"},
+    {"connection-limit", "NAME=VALUE", ON_SERVE | ON_DEV, set_connection, 0,
+     "change a number of connections (repeatable; docs/operations.md)"},
+    {"compress", "METHOD", ON_SERVE | ON_DEV, add_compressed, AT(n_compressed),
+     "compress its replies for clients that accept it (repeatable; `*` at the end)"},
+    {"compressed-requests", NULL, ON_SERVE | ON_DEV, set_switch, AT(takes_compressed),
+     "take compressed requests, which may be bombs: from trusted clients only"},
+    {"metrics-listen", "HOST:PORT", ON_SERVE | ON_DEV, set_text, AT(metrics_listen),
+     "show /metrics, /healthz and /readyz there, in plaintext (nowhere)"},
     {"log-level", "LEVEL", ON_SERVE | ON_DEV | ON_MIGRATE, set_level, 0,
      "debug, info, warn or error (info)"},
     {"state", "DIR", ON_DEV, set_text, AT(state_dir),
@@ -316,7 +359,8 @@ _Static_assert(WM_ARRAY_LEN(options) <= CONFIG_OPTIONS_MAX, "room for every opti
 static bool is_list(const option *option)
 {
     return option->set == add_listener || option->set == add_issuer || option->set == add_admin ||
-           option->set == add_proxy;
+           option->set == add_proxy || option->set == add_method_limit ||
+           option->set == add_compressed;
 }
 
 /* Sets an option; a list begins anew with the first word of a stronger source. */

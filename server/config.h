@@ -17,6 +17,7 @@
 #include "server/auth/auth.h"
 #include "server/gate/address.h"
 #include "server/gate/limits.h"
+#include "server/rpc/rpc.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -29,6 +30,8 @@ enum {
     CONFIG_PROXIES_MAX = 32,
     CONFIG_LANES_MAX = 64,
     CONFIG_OPTIONS_MAX = 64,
+    CONFIG_METHOD_LIMITS_MAX = 64,
+    CONFIG_COMPRESSED_MAX = 64,
     CONFIG_FILE_SIZE_MAX = 256 * 1024
 };
 
@@ -78,6 +81,13 @@ typedef struct config {
     size_t n_admins;
     uint64_t drain_ms;
     size_t message_size_max, calls_max;
+    rpc_limit method_limits[CONFIG_METHOD_LIMITS_MAX];
+    size_t n_method_limits;
+    const char *compressed[CONFIG_COMPRESSED_MAX]; /* methods whose replies are compressed */
+    size_t n_compressed;
+    bool takes_compressed;
+    rpc_connection_config connection;
+    const char *metrics_listen; /* NULL: nowhere */
     wm_log_level log_level;
     /* Dev mode only. */
     const char *state_dir;

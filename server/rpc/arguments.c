@@ -5,6 +5,8 @@
  */
 #include <assert.h>
 #include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <grpc/compression.h>
 
@@ -16,8 +18,53 @@ enum {
     KEEPALIVE_TIMEOUT_MS = 20000,
     CLIENT_PING_MS = 10000,
     PING_STRIKES_MAX = 2,
+    VALUE_DIGITS_MAX = 9,
     ARGS_MAX = 24
 };
+
+/* ---- by name ---- */
+
+static const struct {
+    const char *name;
+    size_t offset;
+} numbers[] = {
+    {"keepalive-ms", offsetof(rpc_connection_config, keepalive_ms)},
+    {"keepalive-timeout-ms", offsetof(rpc_connection_config, keepalive_timeout_ms)},
+    {"client-ping-min-ms", offsetof(rpc_connection_config, client_ping_min_ms)},
+    {"ping-strikes-max", offsetof(rpc_connection_config, ping_strikes_max)},
+    {"idle-max-ms", offsetof(rpc_connection_config, idle_max_ms)},
+    {"age-max-ms", offsetof(rpc_connection_config, age_max_ms)},
+    {"age-grace-ms", offsetof(rpc_connection_config, age_grace_ms)},
+    {"streams-max", offsetof(rpc_connection_config, streams_max)},
+    {"metadata-size-max", offsetof(rpc_connection_config, metadata_size_max)},
+};
+
+static uint32_t *number_of(rpc_connection_config *connection, const char *name, size_t len)
+{
+    for (size_t i = 0; i < WM_ARRAY_LEN(numbers); i++)
+        if (strlen(numbers[i].name) == len && memcmp(numbers[i].name, name, len) == 0)
+            return (uint32_t *)(void *)((char *)connection + numbers[i].offset);
+    return NULL;
+}
+
+wm_code rpc_connection_set(rpc_connection_config *connection, const char *text, wm_err *err)
+{
+    size_t len = strcspn(text, "=");
+    uint32_t *number = number_of(connection, text, len);
+    const char *value = text + len + (text[len] == '=');
+    size_t n_digits = strspn(value, "0123456789");
+
+    if (number == NULL)
+        return wm_fail(err, WM_INVALID, "OPTION_INVALID",
+                       "\"%.80s\" does not begin with the name of a number of connections", text);
+    if (n_digits == 0 || n_digits > VALUE_DIGITS_MAX || value[n_digits] != '\0')
+        return wm_fail(err, WM_INVALID, "OPTION_INVALID",
+                       "\"%.80s\": the value is not a whole number below a thousand million", text);
+    *number = (uint32_t)strtoul(value, NULL, 10);
+    return WM_OK;
+}
+
+/* ---- to the core ---- */
 
 static void arg_add(grpc_channel_args *args, const char *key, uint32_t value)
 {

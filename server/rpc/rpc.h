@@ -232,6 +232,10 @@ typedef struct rpc_connection_config {
     uint32_t metadata_size_max;    /* bytes of a call's metadata (32 KiB) */
 } rpc_connection_config;
 
+/* Sets what "NAME=VALUE" says, the name being a member's with dashes: "age-max-ms=600000". */
+WM_MUST_USE wm_code rpc_connection_set(rpc_connection_config *connection, const char *text,
+                                       wm_err *err);
+
 typedef struct rpc_config {
     lane **lanes;
     size_t n_lanes;
