@@ -59,6 +59,9 @@ void gate_conn_poll(gate_conn *conn)
     /* One side is not read while the other does not take what it gets. */
     if (conn->to_core.size == 0 && conn->waiting.size == 0)
         client |= UV_READABLE;
+    /* Nobody waits for the streams of a client that has hung up. */
+    if (conn->waiting.size > 0)
+        client |= UV_DISCONNECT;
     if (conn->to_core.size > 0)
         core |= UV_WRITABLE;
     if (conn->to_client.size == 0)
@@ -369,7 +372,7 @@ static void client_ready(uv_poll_t *poll, int status, int events)
 
     if (conn->is_closed)
         return;
-    if (status < 0) {
+    if (status < 0 || (events & UV_DISCONNECT)) {
         gate_conn_close(conn);
         return;
     }

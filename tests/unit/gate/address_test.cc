@@ -97,6 +97,8 @@ class GateAddresses : public testing::Test {
         limits_.address_connections = 3;
         limits_.address_handshakes = {10, 5};
         limits_.address_resets = {10, 4};
+        limits_.address_opens = {10, 8};
+        limits_.address_streams = 12;
         addresses_ = gate_addresses_new(&limits_);
     }
     void TearDown() override
@@ -122,8 +124,43 @@ TEST_F(GateAddresses, CountConnectionsUntilTheyLeave)
     EXPECT_EQ(GATE_ADDRESS_CONNECTIONS, enter("192.0.2.1"));
     EXPECT_EQ(nullptr, entry_);
     EXPECT_EQ(GATE_FINE, enter("192.0.2.2")) << "another address is another peer";
-    gate_addresses_leave(addresses_, first);
+    gate_addresses_leave(addresses_, first, 0);
     EXPECT_EQ(GATE_FINE, enter("192.0.2.1"));
+}
+
+TEST_F(GateAddresses, PaceStreamsThatTheServerDoesNotEnd)
+{
+    ASSERT_EQ(GATE_FINE, enter("192.0.2.1"));
+    EXPECT_EQ(8u, gate_addresses_room(addresses_, entry_, 0));
+    gate_stream_news opened = {8, 0, 8}, ended = {0, 3, -3}, dropped = {0, 0, -5};
+    ASSERT_EQ(GATE_FINE, gate_addresses_streams(addresses_, entry_, &opened, 0));
+    EXPECT_EQ(0u, gate_addresses_room(addresses_, entry_, 0));
+    ASSERT_EQ(GATE_FINE, gate_addresses_streams(addresses_, entry_, &ended, 0));
+    EXPECT_EQ(3u, gate_addresses_room(addresses_, entry_, 0));
+    ASSERT_EQ(GATE_FINE, gate_addresses_streams(addresses_, entry_, &dropped, 0));
+    EXPECT_EQ(3u, gate_addresses_room(addresses_, entry_, 0))
+        << "given up by the client: not paid back";
+    EXPECT_EQ(4u, gate_addresses_room(addresses_, entry_, 100000)) << "but by time";
+}
+
+TEST_F(GateAddresses, MakeThoseWaitLongerThatOpenedMore)
+{
+    ASSERT_EQ(GATE_FINE, enter("192.0.2.1"));
+    gate_stream_news opened = {10, 0, 0};
+    ASSERT_EQ(GATE_FINE, gate_addresses_streams(addresses_, entry_, &opened, 0));
+    EXPECT_EQ(0u, gate_addresses_room(addresses_, entry_, 200000));
+    EXPECT_EQ(1u, gate_addresses_room(addresses_, entry_, 300000));
+}
+
+TEST_F(GateAddresses, CountStreamsOfAllConnections)
+{
+    ASSERT_EQ(GATE_FINE, enter("192.0.2.1"));
+    ASSERT_EQ(GATE_FINE, enter("192.0.2.1"));
+    gate_stream_news opened = {8, 0, 8}, more = {5, 0, 5};
+    ASSERT_EQ(GATE_FINE, gate_addresses_streams(addresses_, entry_, &opened, 0));
+    EXPECT_EQ(GATE_ADDRESS_STREAMS, gate_addresses_streams(addresses_, entry_, &more, 0));
+    gate_addresses_leave(addresses_, entry_, 13);
+    EXPECT_EQ(GATE_FINE, gate_addresses_streams(addresses_, entry_, &opened, 0));
 }
 
 TEST_F(GateAddresses, TakeAnIpv6NetworkForOnePeer)
@@ -138,7 +175,7 @@ TEST_F(GateAddresses, LimitHandshakesAndResetsPerTime)
 {
     for (int i = 0; i < 5; i++) {
         ASSERT_EQ(GATE_FINE, enter("192.0.2.1"));
-        gate_addresses_leave(addresses_, entry_);
+        gate_addresses_leave(addresses_, entry_, 0);
     }
     EXPECT_EQ(GATE_ADDRESS_HANDSHAKES, enter("192.0.2.1"));
     ASSERT_EQ(GATE_FINE, enter("192.0.2.1", 100000)) << "one a tenth of a second";
@@ -152,7 +189,7 @@ TEST_F(GateAddresses, AreForgottenOnlyWhenNothingIsOwed)
     ASSERT_EQ(GATE_FINE, enter("192.0.2.1"));
     gate_addresses_sweep(addresses_, 100000000);
     EXPECT_EQ(1u, gate_addresses_count(addresses_)) << "it is connected";
-    gate_addresses_leave(addresses_, entry_);
+    gate_addresses_leave(addresses_, entry_, 0);
     gate_addresses_sweep(addresses_, 50000);
     EXPECT_EQ(1u, gate_addresses_count(addresses_)) << "its handshake is not paid";
     gate_addresses_sweep(addresses_, 200000);
