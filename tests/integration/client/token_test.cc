@@ -53,6 +53,54 @@ class TokenTest : public SdkTest {
     }
 };
 
+TEST_F(TokenTest, OneTokenForEver)
+{
+    waymark_client_options options = {};
+    waymark_credentials *credentials = waymark_credentials_token("secret-1\n");
+    options.credentials = credentials;
+    waymark_client *client = NewClient(options);
+    waymark_credentials_free(credentials);
+    EXPECT_EQ(Echo(client).Get("seen-authorization"), "Bearer secret-1");
+}
+
+void WriteFile(const std::string &path, const std::string &text)
+{
+    FILE *out = std::fopen((path + ".new").c_str(), "w");
+    ASSERT_NE(out, nullptr);
+    std::fputs(text.c_str(), out);
+    std::fclose(out);
+    ASSERT_EQ(std::rename((path + ".new").c_str(), path.c_str()), 0);
+}
+
+TEST_F(TokenTest, AFileIsReadAgain)
+{
+    std::string path = dir_ + "/token";
+    waymark_client_options options = {};
+    waymark_credentials *credentials = waymark_credentials_file(path.c_str());
+    options.credentials = credentials;
+    waymark_client *client = NewClient(options);
+    waymark_credentials_free(credentials);
+
+    Ended ended = Echo(client);
+    EXPECT_EQ(ended.code, WAYMARK_UNAUTHENTICATED);
+    EXPECT_EQ(ended.reason, "TOKEN_FILE_UNREADABLE");
+    WriteFile(path, "first\n");
+    EXPECT_EQ(Echo(client).Get("seen-authorization"), "Bearer first");
+    WriteFile(path, "second\n");
+    EXPECT_TRUE(
+        Eventually([&] { return Echo(client).Get("seen-authorization") == "Bearer second"; }));
+
+    // A refusal makes it look at once, and the call is sent again with what it finds.
+    WriteFile(path, "third\n");
+    echo_server_require_token(server_, "third");
+    EXPECT_EQ(Echo(client).Get("seen-authorization"), "Bearer third");
+    // What does not change is not sent again.
+    uint64_t before = echo_server_calls(server_);
+    echo_server_require_token(server_, "fourth");
+    EXPECT_EQ(Echo(client).code, WAYMARK_UNAUTHENTICATED);
+    EXPECT_EQ(echo_server_calls(server_), before + 1);
+}
+
 TEST_F(TokenTest, OneFetchForManyWaitingCalls)
 {
     Issuer issuer;
@@ -151,6 +199,50 @@ TEST_F(TokenTest, TwoRefusedTokensAreTheEnd)
     for (int i = 0; i < 5; i++)
         EXPECT_EQ(Echo(client).code, WAYMARK_UNAUTHENTICATED);
     EXPECT_EQ(issuer.Asked(), 2);
+}
+
+// While it waits nothing can be written, and writable() tells when.
+TEST_F(TokenTest, AStreamWaitsForItsToken)
+{
+    struct Talk {
+        Tally tally;
+        int written = 0, read = 0;
+        static void Message(void *ctx, waymark_stream *stream,
+                            const Waymark__Testing__V1__TalkResponse *)
+        {
+            auto *talk = static_cast<Talk *>(ctx);
+            talk->read++;
+            waymark_stream_close(stream);
+            waymark_stream_read(stream);
+        }
+        static void Writable(void *ctx, waymark_stream *stream)
+        {
+            auto *talk = static_cast<Talk *>(ctx);
+            Waymark__Testing__V1__TalkRequest message = WAYMARK__TESTING__V1__TALK_REQUEST__INIT;
+            if (talk->written == 0)
+                talk->written += waymark_testing_v1_echo_service_talk_write(stream, &message);
+        }
+        static void Ended(void *ctx, waymark_stream *, const waymark_status *status)
+        {
+            static_cast<Talk *>(ctx)->tally.End(status);
+        }
+    };
+    const waymark_testing_v1_echo_service_talk_callbacks callbacks = {Talk::Message, Talk::Writable,
+                                                                      Talk::Ended};
+    Issuer issuer;
+    Talk talk;
+    waymark_client *client = NewTokenClient(Issuer::Fetch, &issuer);
+    waymark_stream *stream =
+        waymark_testing_v1_echo_service_talk_open(client, nullptr, &callbacks, &talk);
+    waymark_stream_read(stream);
+    Talk::Writable(&talk, stream); // refused, so that it will be told
+    EXPECT_EQ(talk.written, 0);
+    EXPECT_FALSE(waymark_stream_is_writable(stream));
+    issuer.Give("t");
+    ASSERT_TRUE(talk.tally.Wait());
+    EXPECT_EQ(talk.tally.code, WAYMARK_OK);
+    EXPECT_EQ(talk.read, 1);
+    waymark_stream_free(stream);
 }
 
 TEST_F(TokenTest, AServerStreamIsRepeatedToo)
