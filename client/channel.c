@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <grpc/compression.h>
-#include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/grpc_security.h"
 #include "client/internal.h"
 #include "client/target.h"
 

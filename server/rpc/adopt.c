@@ -18,11 +18,11 @@
 #include <unistd.h>
 
 #include <grpc/grpc_posix.h>
-#include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/string_util.h>
 
 #include "base/clock.h"
+#include "base/grpc_security.h"
 #include "server/rpc/internal.h"
 
 enum {

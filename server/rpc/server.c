@@ -12,11 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <grpc/grpc_security.h>
 #include <grpc/support/log.h>
 
 #include "base/clock.h"
 #include "base/codec.h"
+#include "base/grpc_security.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "server/rpc/cork.h"
@@ -24,10 +24,19 @@
 
 /* ---- the core's own log lines, as ours ---- */
 
+#if GRPC_CORE_HAS_LOG_FUNCTION
 static void core_log(gpr_log_func_args *args)
 {
     if (args->severity == GPR_LOG_SEVERITY_ERROR)
         wm_log(WM_LOG_WARN, "gRPC core", wm_log_s("text", args->message));
+}
+#endif
+
+static void core_log_take(void)
+{
+#if GRPC_CORE_HAS_LOG_FUNCTION
+    gpr_set_log_function(core_log);
+#endif
 }
 
 /* ---- services and methods ---- */
@@ -327,7 +336,7 @@ wm_code rpc_server_start(const rpc_config *config, rpc_server **made, wm_err *er
     wm_code rc;
 
     assert(config->n_lanes > 0);
-    gpr_set_log_function(core_log);
+    core_log_take();
     rpc_deadlock_check_off();
     grpc_init();
     server = server_alloc(config);

@@ -10,8 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include <grpc/grpc_security.h>
-
+#include "base/grpc_security.h"
 #include "base/log.h"
 #include "server/rpc/internal.h"
 
