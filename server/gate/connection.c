@@ -100,13 +100,57 @@ static void poll_open(gate_conn *conn, uv_poll_t *poll, int fd)
 
 /* ---- the end ---- */
 
+/* The core cancels all streams of a connection at once when it ends, and everybody else waits
+ * meanwhile. So connections with many streams end one after another. */
+static void orphan_end(gate_worker *worker, int fd, uint32_t streams, int64_t now_us)
+{
+    close(fd);
+    worker->orphan_us = now_us + (int64_t)streams * GATE_ORPHAN_STREAM_US;
+}
+
+static void orphan_add(gate_worker *worker, int fd, uint32_t streams)
+{
+    int64_t now_us = wm_monotonic_us();
+    gate_orphan *orphan;
+
+    if (streams < GATE_ORPHAN_STREAMS_MIN) {
+        close(fd);
+        return;
+    }
+    if (worker->is_closing || now_us >= worker->orphan_us ||
+        worker->orphan_streams > GATE_ORPHAN_STREAMS_MAX) {
+        orphan_end(worker, fd, streams, now_us);
+        return;
+    }
+    orphan = malloc(sizeof(*orphan));
+    if (orphan == NULL)
+        abort();
+    *orphan = (gate_orphan){.fd = fd, .streams = streams};
+    LL_APPEND(worker->orphans, orphan);
+    worker->orphan_streams += streams;
+    gate_pace_start(worker);
+}
+
+void gate_orphans_end(gate_worker *worker, bool all)
+{
+    int64_t now_us = wm_monotonic_us();
+    gate_orphan *orphan;
+
+    while ((orphan = worker->orphans) != NULL && (all || now_us >= worker->orphan_us)) {
+        LL_DELETE(worker->orphans, orphan);
+        worker->orphan_streams -= orphan->streams;
+        orphan_end(worker, orphan->fd, orphan->streams, now_us);
+        free(orphan);
+    }
+}
+
 static void core_close(gate_conn *conn)
 {
     gate_stop_waiting(conn);
     if (conn->core_fd < 0)
         return;
     uv_close((uv_handle_t *)&conn->core_poll, poll_closed);
-    close(conn->core_fd);
+    orphan_add(conn->worker, conn->core_fd, conn->budget.streams.n);
     conn->core_fd = -1;
     rpc_server_abandon(conn->gate->server, conn->number);
     gate_pending_free(conn->gate, &conn->to_core);

@@ -374,6 +374,7 @@ static void worker_close(void *ctx)
         gate_conn_close(conn);
     DL_FOREACH_SAFE (worker->ending, conn, next)
         gate_conn_close(conn);
+    gate_orphans_end(worker, true);
     uv_close((uv_handle_t *)&worker->sweep_timer, timer_closed);
     uv_close((uv_handle_t *)&worker->end_timer, timer_closed);
     uv_close((uv_handle_t *)&worker->pace_timer, timer_closed);

@@ -21,11 +21,14 @@ enum {
     GATE_CHUNK_MIN = 4096,        /* from the core, for a client that is slow to take them */
     /* A chunk as TLS records, and what the library has to say besides. */
     GATE_OUT_SIZE = GATE_CHUNK_SIZE + 64 * 1024,
-    GATE_SWEEP_MS = 250,              /* between two looks at the clock of each connection */
-    GATE_END_TICK_MS = 10,            /* the same for those that end */
-    GATE_PACE_TICK_MS = 1,            /* and for those whose streams wait */
-    GATE_PACE_STREAMS = 64,           /* that one connection may open before others have a turn */
-    GATE_CUT_LINGER_US = 80 * 1000,   /* for GOAWAY to leave after a breach */
+    GATE_SWEEP_MS = 250,            /* between two looks at the clock of each connection */
+    GATE_END_TICK_MS = 10,          /* the same for those that end */
+    GATE_PACE_TICK_MS = 1,          /* and for those whose streams wait */
+    GATE_PACE_STREAMS = 64,         /* that one connection may open before others have a turn */
+    GATE_ORPHAN_STREAM_US = 50,     /* that the core may take to cancel a stream, and others wait */
+    GATE_ORPHAN_STREAMS_MIN = 16,   /* fewer are cancelled at once in any case */
+    GATE_ORPHAN_STREAMS_MAX = 8192, /* that wait to be cancelled */
+    GATE_CUT_LINGER_US = 80 * 1000, /* for GOAWAY to leave after a breach */
     GATE_END_LINGER_US = 1000 * 1000, /* for the client to hang up after the core has */
     GATE_SLOW_READER_BYTES = 1024,    /* that a slow client takes at least in slow_reader_ms */
     GATE_LOGS_PER_S = 5,
@@ -33,6 +36,13 @@ enum {
 };
 
 typedef struct gate_conn gate_conn;
+
+/* The core's end of a connection that is gone. */
+typedef struct gate_orphan {
+    int fd;
+    uint32_t streams;
+    struct gate_orphan *next;
+} gate_orphan;
 
 /* A lane as the gate sees it. */
 typedef struct gate_worker {
@@ -43,6 +53,9 @@ typedef struct gate_worker {
     gate_conn *conns;  /* all but those that end */
     gate_conn *ending; /* those */
     gate_conn *paced;  /* those with bytes in `waiting`; they are in `conns` too */
+    gate_orphan *orphans;
+    uint32_t orphan_streams; /* of all of them */
+    int64_t orphan_us;       /* when the next may end */
     uv_timer_t sweep_timer, end_timer, pace_timer;
     bool is_started, is_closing;
     unsigned n_sweeps;
@@ -145,6 +158,8 @@ void gate_conn_cut(gate_conn *conn, gate_breach breach);
 /* Hands the connection to the core. False: it is closed. */
 WM_MUST_USE bool gate_conn_adopt(gate_conn *conn, int64_t now_us);
 void gate_conn_sweep(gate_conn *conn, int64_t now_us); /* may close it */
+/* Ends orphans whose time has come, or all. */
+void gate_orphans_end(gate_worker *worker, bool all);
 /* Waits for what the connection's state makes worth waiting for. */
 void gate_conn_poll(gate_conn *conn);
 bool gate_is_busy(const gate *gate);
@@ -155,6 +170,7 @@ bool gate_relay_from_core(gate_conn *conn);
 void gate_flush_to_core(gate_conn *conn);
 /* Goes on with connections whose streams wait until their address may open them. */
 void gate_pace(uv_timer_t *timer);
+void gate_pace_start(gate_worker *worker);
 /* Forgets what waits. */
 void gate_stop_waiting(gate_conn *conn);
 bool gate_flush_to_client(gate_conn *conn);

@@ -442,8 +442,7 @@ static void client_wait(gate_conn *conn, const uint8_t *bytes, size_t size)
     gate_worker *worker = conn->worker;
 
     pending_add(conn->gate, &conn->waiting, bytes, size);
-    if (worker->paced == NULL)
-        uv_timer_start(&worker->pace_timer, gate_pace, GATE_PACE_TICK_MS, GATE_PACE_TICK_MS);
+    gate_pace_start(worker);
     DL_APPEND2(worker->paced, conn, paced_prev, paced_next);
 }
 
@@ -484,8 +483,15 @@ void gate_pace(uv_timer_t *timer)
     }
     DL_FOREACH_SAFE2(worker->paced, conn, next, paced_next)
     waiting_pass(conn);
-    if (worker->paced == NULL)
+    gate_orphans_end(worker, false);
+    if (worker->paced == NULL && worker->orphans == NULL)
         uv_timer_stop(timer);
+}
+
+void gate_pace_start(gate_worker *worker)
+{
+    if (!uv_is_active((uv_handle_t *)&worker->pace_timer))
+        uv_timer_start(&worker->pace_timer, gate_pace, GATE_PACE_TICK_MS, GATE_PACE_TICK_MS);
 }
 
 bool gate_relay_from_client(gate_conn *conn)
