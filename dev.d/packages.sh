@@ -13,10 +13,11 @@ PACKAGES_RUN=(
     postgresql-15 postgresql-15-postgis-3 python3 python3-grpc-tools python3-grpcio
     python3-pkg-resources python3-protobuf redis-server util-linux
 )
-PACKAGES_TEST=(clang curl glewlwyd openssl procps python3-cryptography python3-jwt)
+PACKAGES_TEST=(clang curl dpkg-dev glewlwyd openssl procps python3-cryptography python3-jwt)
 PACKAGES_GRPCPP=(libgrpc++-dev protobuf-compiler-grpc) # the peer of ./dev bench grpcpp
 PACKAGES_CLIENTS=(curl jq protobuf-compiler-grpc-java-plugin) # beside the languages themselves
 PACKAGES_LINT=(clang-format shellcheck)
+PACKAGES_PACKAGE=(binutils dpkg-dev xz-utils)
 PACKAGES_IMAGE=(buildah debootstrap)
 
 POLICY=/usr/sbin/policy-rc.d

@@ -59,9 +59,29 @@ Cflags: -I\${includedir}
 END
 }
 
+# manual NAME SECTION SUMMARY COMMAND...: a manual page of what the commands' help says.
+manual() {
+    local name=$1 section=$2 summary=$3 page=$stage/share/man/man$2/$1.$2
+    shift 3
+    mkdir -p "$(dirname "$page")"
+    {
+        printf '.TH %s %s "" "waymark %s"\n' "${name^^}" "$section" "$version"
+        printf '.SH NAME\n%s \\- %s\n.SH DESCRIPTION\n' "$name" "$summary"
+        for command in "$@"; do
+            printf '.nf\n'
+            # shellcheck disable=SC2086 # a program and its arguments
+            "$stage"/bin/$command | sed -e 's/\\/\\e/g' -e 's/-/\\-/g' -e "s/^\([.']\)/\\\\\&\1/"
+            printf '.fi\n'
+        done
+    } >"$page"
+}
+
 for file in "$@"; do
     place "$file"
 done
+manual waymark 1 "command for a waymark server" "waymark --help"
+manual waymarkd 8 "server for workflows, positions and access" "waymarkd --help" "waymarkd serve --help"
+manual protoc-gen-waymark-c 1 "generates gRPC clients and servers in C" "protoc-gen-waymark-c --help"
 mkdir -p "$stage/lib/pkgconfig"
 pkg_config waymark "C client of waymark, and of gRPC services of your own" libprotobuf-c grpc
 pkg_config waymark-server "gRPC servers in C" libprotobuf-c "grpc, libuv"

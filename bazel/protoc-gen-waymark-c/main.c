@@ -65,7 +65,23 @@ static void write_response(const response_type *response)
     free(packed);
 }
 
-int main(void)
+/* protoc gives no arguments: whoever does is a person. */
+static int print_help(void)
+{
+    puts("protoc-gen-waymark-c - a plugin of protoc that makes gRPC clients and servers in C\n"
+         "\n"
+         "  protoc --waymark-c_out=[OPTIONS:]DIR FILE.proto...\n"
+         "\n"
+         "Options, separated by commas:\n"
+         "  messages, methods, server, client   what comes out; none of them means all\n"
+         "  protoc-gen-c=PATH                   the program that makes the messages (from PATH)\n"
+         "\n"
+         "For each FILE.proto it writes FILE.pb-c.h and .c, and where there are services also\n"
+         "FILE.methods, FILE.server and FILE.client.");
+    return 0;
+}
+
+static int run(void)
 {
     request_type *request = read_request();
     options options;
@@ -84,4 +100,10 @@ int main(void)
     google__protobuf__compiler__code_generator_request__free_unpacked(request, NULL);
     free(options.protoc_gen_c);
     return 0;
+}
+
+int main(int argc, char **argv)
+{
+    (void)argv;
+    return argc > 1 ? print_help() : run();
 }
