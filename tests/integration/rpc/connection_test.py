@@ -12,8 +12,9 @@ from support import S, Server, wait_for
 
 
 class Connections(unittest.TestCase):
-    def start(self, *args):
-        server = Server(*args)
+    def start(self, *numbers):
+        """A server with these numbers of rpc_connection_config."""
+        server = Server(*[arg for number in numbers for arg in ("--connection", number)])
         self.addCleanup(server.stop)
         return server
 
@@ -32,7 +33,7 @@ class Connections(unittest.TestCase):
 
 class Age(Connections):
     def test_a_client_goes_on_over_new_connections(self):
-        server = self.start("--age-max-ms", "300", "--age-grace-ms", "2000")
+        server = self.start("age-max-ms=300", "age-grace-ms=2000")
         peers, until = set(), time.monotonic() + 3
         while time.monotonic() < until:
             # No call fails, though connections end all the time: GOAWAY lets those begun go on.
@@ -44,11 +45,11 @@ class Age(Connections):
         return seen.partition('"peer": "')[2].partition('"')[0]
 
     def test_calls_that_have_begun_go_on_in_the_grace(self):
-        server = self.start("--age-max-ms", "300", "--age-grace-ms", "20000")
+        server = self.start("age-max-ms=300", "age-grace-ms=20000")
         self.assertEqual(server.unary("Slow", "1500"), "done")
 
     def test_and_end_after_it(self):
-        server = self.start("--age-max-ms", "200", "--age-grace-ms", "300")
+        server = self.start("age-max-ms=200", "age-grace-ms=300")
         started = time.monotonic()
         with self.assertRaises(grpc.RpcError) as caught:
             server.unary("Stuck", "x", timeout=20)
@@ -57,7 +58,7 @@ class Age(Connections):
         wait_for(lambda: server.counters()["stuck_now"] == 0)
 
     def test_the_client_is_told(self):
-        connection = self.connect(self.start("--age-max-ms", "200"))
+        connection = self.connect(self.start("age-max-ms=200"))
         code, _, seconds = self.goes_away(connection)
         self.assertEqual(code, 0)
         self.assertLess(seconds, 5)
@@ -65,7 +66,7 @@ class Age(Connections):
 
 class Idle(Connections):
     def test_an_idle_connection_ends_and_one_with_a_stream_does_not(self):
-        server = self.start("--idle-max-ms", "200")
+        server = self.start("idle-max-ms=200")
         idle = self.connect(server)
         watching = server.method("unary_stream", "Watch")(S(value="x"), timeout=20)
         self.assertEqual(next(watching).value, "x")
@@ -77,7 +78,7 @@ class Idle(Connections):
         watching.cancel()
 
     def test_a_client_that_was_idle_connects_again(self):
-        server = self.start("--idle-max-ms", "100")
+        server = self.start("idle-max-ms=100")
         peers = set()
         for _ in range(3):
             peers.add(server.unary("Context"))
@@ -87,7 +88,7 @@ class Idle(Connections):
 
 class Pings(Connections):
     def test_a_client_that_does_not_answer_is_dropped(self):
-        server = self.start("--keepalive-ms", "200", "--keepalive-timeout-ms", "300")
+        server = self.start("keepalive-ms=200", "keepalive-timeout-ms=300")
         connection = self.connect(server)
         watch = connection.open("/waymark.test.Echo/Watch")
         connection.send(watch, b"\0\0\0\0\0", raw_http2.END_STREAM)
@@ -98,7 +99,7 @@ class Pings(Connections):
         wait_for(lambda: server.counters()["cancelled"] == 1)
 
     def test_a_silent_client_that_answers_stays(self):
-        server = self.start("--keepalive-ms", "100", "--keepalive-timeout-ms", "500")
+        server = self.start("keepalive-ms=100", "keepalive-timeout-ms=500")
         connection = self.connect(server)
         answered = 0
         for kind, flags, _, payload in connection.frames():
@@ -111,7 +112,7 @@ class Pings(Connections):
         self.assertEqual(answered, 5)
 
     def test_a_client_that_pings_too_often_is_sent_away(self):
-        server = self.start("--client-ping-min-ms", "60000", "--ping-strikes-max", "3")
+        server = self.start("client-ping-min-ms=60000", "ping-strikes-max=3")
         connection = self.connect(server)
         pings = [raw_http2.frame(raw_http2.PING, 0, 0, b"%8d" % i) for i in range(10)]
         connection.socket.sendall(b"".join(pings))
@@ -120,7 +121,7 @@ class Pings(Connections):
         self.assertEqual(server.unary("Loop", "others are served"), "others are served")
 
     def test_one_that_keeps_the_interval_is_not(self):
-        server = self.start("--client-ping-min-ms", "20")
+        server = self.start("client-ping-min-ms=20")
         connection = self.connect(server)
         for i in range(20):
             time.sleep(0.03)
@@ -129,21 +130,21 @@ class Pings(Connections):
 
 class Bounds(Connections):
     def test_more_streams_than_allowed_wait_in_a_good_client(self):
-        server = self.start("--streams-max", "3")
+        server = self.start("streams-max=3")
         slow = server.method("unary_unary", "Slow")
         calls = [slow.future(S(value="200"), timeout=20) for _ in range(7)]
         self.assertEqual([call.result().value for call in calls], ["done"] * 7)
         self.assertEqual(server.counters()["slow_peak"], 3)
 
     def test_and_cost_a_bad_one_its_connection(self):
-        server = self.start("--streams-max", "3")
+        server = self.start("streams-max=3")
         connection = self.connect(server)
         connection.open("/waymark.test.Echo/Stuck", 4)
         self.assertLessEqual(len([f for f in connection.frames() if f[0] == raw_http2.RST_STREAM]), 3)
         wait_for(lambda: server.counters()["stuck_now"] == 0)
 
     def test_metadata(self):
-        server = self.start("--metadata-size-max", "8192")
+        server = self.start("metadata-size-max=8192")
         value = "x" * 7000
         self.assertEqual(server.unary("Loop", "x", metadata=[("x-long", value)]), "x")
         with self.assertRaises(grpc.RpcError) as caught:

@@ -5,9 +5,7 @@
  *
  *   echo_server [--lanes N] [--calls N] [--message-size N] [--grace MS] [--stop-wait MS] [--quiet]
  *               [--tls CERT KEY] [--mtls CERT KEY CA] [--unix PATH] [--limit SPEC]...
- *               [--compress PATTERN] [--take-compressed] [--NUMBER N]...
- *
- * NUMBER is one of rpc_connection_config's: see numbers_of().
+ *               [--compress PATTERN] [--take-compressed] [--connection NAME=VALUE]...
  */
 #include <assert.h>
 #include <signal.h>
@@ -588,30 +586,6 @@ typedef struct options {
     const char *compressed[1];
 } options;
 
-/* A number of rpc_connection_config by its name, with dashes. */
-static uint32_t *number_of(rpc_connection_config *connection, const char *name)
-{
-    const struct {
-        const char *name;
-        uint32_t *number;
-    } numbers[] = {
-        {"--keepalive-ms", &connection->keepalive_ms},
-        {"--keepalive-timeout-ms", &connection->keepalive_timeout_ms},
-        {"--client-ping-min-ms", &connection->client_ping_min_ms},
-        {"--ping-strikes-max", &connection->ping_strikes_max},
-        {"--idle-max-ms", &connection->idle_max_ms},
-        {"--age-max-ms", &connection->age_max_ms},
-        {"--age-grace-ms", &connection->age_grace_ms},
-        {"--streams-max", &connection->streams_max},
-        {"--metadata-size-max", &connection->metadata_size_max},
-    };
-
-    for (size_t i = 0; i < WM_ARRAY_LEN(numbers); i++)
-        if (strcmp(numbers[i].name, name) == 0)
-            return numbers[i].number;
-    return NULL;
-}
-
 static void limit_add(options *options, const char *text)
 {
     size_t n = options->config.n_limits++;
@@ -625,10 +599,13 @@ static void limit_add(options *options, const char *text)
 
 static void option_other(options *options, const char *name, const char *value)
 {
-    uint32_t *number = number_of(&options->config.connection, name);
+    wm_err err = {0};
 
-    if (number != NULL) {
-        *number = (uint32_t)atoi(value);
+    if (strcmp(name, "--connection") == 0) {
+        if (rpc_connection_set(&options->config.connection, value, &err) != WM_OK) {
+            fprintf(stderr, "%s\n", err.message);
+            exit(2);
+        }
     } else if (strcmp(name, "--limit") == 0) {
         limit_add(options, value);
     } else if (strcmp(name, "--compress") == 0) {

@@ -5,11 +5,14 @@ import os
 import queue
 import random
 import signal
+import socket
+import ssl
 import subprocess
 import tempfile
 import threading
 import time
 import unittest
+import warnings
 
 import grpc
 from google.protobuf import descriptor_pb2
@@ -708,6 +711,27 @@ class Tls(unittest.TestCase):
         self.assertEqual(self.echo(server), "x")
         self.assertEqual(server.unary("Loop", "plain"), "plain")
         self.assertRefused(server, roots="other")
+
+    def test_versions(self):
+        """1.2 and 1.3, nothing older; and only with HTTP/2 (ALPN)."""
+        server = Server("--tls", self.path("server.pem"), self.path("server.key"))
+        self.addCleanup(server.stop)
+        spoken = {}
+        for version in ("TLSv1", "TLSv1_1", "TLSv1_2", "TLSv1_3"):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(self.path("ca.pem"))
+            context.set_ciphers("ALL:@SECLEVEL=0")  # so that it is the server who refuses
+            context.set_alpn_protocols(["h2"])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
+            try:
+                with socket.create_connection(("localhost", server.ports["tls_port"])) as raw:
+                    with context.wrap_socket(raw, server_hostname="localhost") as tls:
+                        spoken[tls.version()] = tls.selected_alpn_protocol()
+            except (ssl.SSLError, ConnectionError):
+                pass
+        self.assertEqual(spoken, {"TLSv1.2": "h2", "TLSv1.3": "h2"})
 
     def test_mutual_tls(self):
         server = Server("--mtls", self.path("server.pem"), self.path("server.key"), self.path("ca.pem"))

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -62,6 +63,34 @@ TEST_F(Config, FlagsWinOverEnvironmentOverFile)
     EXPECT_STREQ("127.0.0.1:4", config_.listen[1]);
 }
 
+TEST_F(Config, LimitsOfMethodsAndConnections)
+{
+    ASSERT_EQ(WM_OK, read({"--postgres", "p", "--issuer", "https://a.example", "--method-limit",
+                           "a.B/C=20:200:2000", "--method-limit", "a.*=5", "--connection-limit",
+                           "age-max-ms=600000", "--connection-limit=streams-max=7", "--compress",
+                           "a.B/C", "--compressed-requests", "--metrics-listen", "127.0.0.1:9464"}))
+        << err_.message;
+    ASSERT_EQ(2u, config_.n_method_limits);
+    EXPECT_STREQ("a.B/C", config_.method_limits[0].method);
+    EXPECT_EQ(200u, config_.method_limits[0].waiting_max);
+    EXPECT_STREQ("a.*", config_.method_limits[1].method);
+    EXPECT_EQ(600000u, config_.connection.age_max_ms);
+    EXPECT_EQ(7u, config_.connection.streams_max);
+    EXPECT_EQ(0u, config_.connection.idle_max_ms);
+    ASSERT_EQ(1u, config_.n_compressed);
+    EXPECT_TRUE(config_.takes_compressed);
+    EXPECT_STREQ("127.0.0.1:9464", config_.metrics_listen);
+}
+
+TEST_F(Config, NoneOfThemUnlessTheyAreGiven)
+{
+    ASSERT_EQ(WM_OK, read({"--postgres", "p", "--issuer", "https://a.example"})) << err_.message;
+    EXPECT_EQ(0u, config_.n_method_limits);
+    EXPECT_EQ(0u, config_.n_compressed);
+    EXPECT_FALSE(config_.takes_compressed);
+    EXPECT_EQ(nullptr, config_.metrics_listen);
+}
+
 TEST_F(Config, SaysWhichOptionIsWrong)
 {
     struct {
@@ -81,12 +110,75 @@ TEST_F(Config, SaysWhichOptionIsWrong)
         {{"--postgres", "x"}, "--issuer"},
         {{"--issuer", "https://a.example"}, "--postgres"},
         {{"--postgres", "x", "--issuer", "https://a.example", "--tls-cert", "c"}, "--tls-key"},
+        {{"--method-limit", "a.B/C=many"}, "--method-limit"},
+        {{"--connection-limit", "age=5"}, "--connection-limit"},
+        {{"--connection-limit", "age-max-ms="}, "--connection-limit"},
+        {{"--compress", ""}, "--compress"},
+        {{"--compressed-requests=perhaps"}, "--compressed-requests"},
     };
     for (auto &each : cases) {
         config_free(&config_);
         config_init(&config_, CONFIG_SERVE);
         EXPECT_EQ(WM_INVALID, read(each.flags));
         EXPECT_NE(nullptr, strstr(err_.message, each.says)) << err_.message;
+    }
+}
+
+TEST_F(Config, AListenerMayHaveSettingsOfItsOwn)
+{
+    ASSERT_EQ(WM_OK, read({"--postgres", "x", "--issuer", "https://a.example", "--tls-cert", "c",
+                           "--tls-key", "k", "--listen", "0.0.0.0:1", "--listen",
+                           "[::]:2,cert=c2,key=k2,client-ca=ca2,gate=never", "--listen",
+                           "127.0.0.1:3,plaintext,gate=always", "--gate", "auto"}))
+        << err_.message;
+    ASSERT_EQ(3u, config_.n_listen);
+    EXPECT_STREQ("0.0.0.0:1", config_.listen[0]);
+    EXPECT_EQ(nullptr, config_.listeners[0].tls_cert);
+    EXPECT_FALSE(config_.listeners[0].has_gate);
+    EXPECT_STREQ("[::]:2", config_.listen[1]);
+    EXPECT_STREQ("c2", config_.listeners[1].tls_cert);
+    EXPECT_STREQ("k2", config_.listeners[1].tls_key);
+    EXPECT_STREQ("ca2", config_.listeners[1].tls_client_ca);
+    EXPECT_TRUE(config_.listeners[1].has_gate);
+    EXPECT_EQ(CONFIG_GATE_NEVER, config_.listeners[1].gate);
+    EXPECT_TRUE(config_.listeners[2].is_plaintext);
+    EXPECT_EQ(CONFIG_GATE_ALWAYS, config_.listeners[2].gate);
+}
+
+TEST_F(Config, TheGateIsSetUp)
+{
+    ASSERT_EQ(WM_OK, read({"--postgres", "x", "--issuer", "https://a.example", "--gate", "always",
+                           "--gate-limit", "resets=7:9", "--gate-limit", "streams=50",
+                           "--proxy-protocol", "10.0.0.0/8", "--proxy-protocol", "2001:db8::/32"}))
+        << err_.message;
+    EXPECT_EQ(CONFIG_GATE_ALWAYS, config_.gate);
+    EXPECT_EQ(7u, config_.gate_limits.resets.per_s);
+    EXPECT_EQ(50u, config_.gate_limits.streams);
+    EXPECT_EQ(2u, config_.n_proxies);
+}
+
+TEST_F(Config, RefusesSettingsThatMeanNothing)
+{
+    const char *cases[][2] = {
+        {"--listen", "127.0.0.1:1,cert=c"},
+        {"--listen", "127.0.0.1:1,key=k"},
+        {"--listen", "127.0.0.1:1,client-ca=ca"},
+        {"--listen", "127.0.0.1:1,cert="},
+        {"--listen", "127.0.0.1:1,colour=red"},
+        {"--listen", "127.0.0.1:1,gate=maybe"},
+        {"--listen", "127.0.0.1:1,"},
+        {"--gate", "maybe"},
+        {"--gate-limit", "resets"},
+        {"--gate-limit", "colour=1"},
+        {"--proxy-protocol", "everywhere"},
+    };
+    for (const auto &c : cases) {
+        config_free(&config_);
+        config_init(&config_, CONFIG_SERVE);
+        EXPECT_EQ(WM_INVALID,
+                  read({"--postgres", "x", "--issuer", "https://a.example", c[0], c[1]}))
+            << c[1];
+        EXPECT_NE(nullptr, strstr(err_.message, c[0])) << err_.message;
     }
 }
 

@@ -47,4 +47,46 @@ TEST(LimitParse, Refuses)
     EXPECT_EQ(Parsed(std::string(RPC_LIMIT_NAME_SIZE - 1, 'a') + "=1").code, WM_OK);
 }
 
+TEST(ConnectionSet, EachNumberByItsName)
+{
+    rpc_connection_config connection = {};
+    wm_err err = {};
+    const struct {
+        const char *name;
+        const uint32_t *number;
+    } numbers[] = {
+        {"keepalive-ms", &connection.keepalive_ms},
+        {"keepalive-timeout-ms", &connection.keepalive_timeout_ms},
+        {"client-ping-min-ms", &connection.client_ping_min_ms},
+        {"ping-strikes-max", &connection.ping_strikes_max},
+        {"idle-max-ms", &connection.idle_max_ms},
+        {"age-max-ms", &connection.age_max_ms},
+        {"age-grace-ms", &connection.age_grace_ms},
+        {"streams-max", &connection.streams_max},
+        {"metadata-size-max", &connection.metadata_size_max},
+    };
+    uint32_t value = 0;
+    EXPECT_EQ(sizeof(connection), WM_ARRAY_LEN(numbers) * sizeof(uint32_t)) << "one is missing";
+    for (const auto &each : numbers) {
+        std::string text = std::string(each.name) + "=" + std::to_string(++value);
+        EXPECT_EQ(rpc_connection_set(&connection, text.c_str(), &err), WM_OK) << err.message;
+    }
+    value = 0;
+    for (const auto &each : numbers)
+        EXPECT_EQ(*each.number, ++value) << each.name;
+}
+
+TEST(ConnectionSet, Refuses)
+{
+    rpc_connection_config connection = {};
+    for (const char *text : {"", "=", "=1", "age", "age=1", "age-max-ms",
+                             "age-max-ms=", "age-max-ms=x", "age-max-ms=-1", "age-max-ms=1x",
+                             "age-max-ms=1000000000", "age-max-ms =1", "age-max-ms= 1"}) {
+        wm_err err = {};
+        EXPECT_EQ(rpc_connection_set(&connection, text, &err), WM_INVALID) << text;
+        EXPECT_STREQ(err.reason, "OPTION_INVALID");
+    }
+    EXPECT_EQ(connection.age_max_ms, 0u);
+}
+
 } // namespace
