@@ -199,64 +199,101 @@ cmd_demo() {
     WAYMARK_TOKEN=$(waymark token --sub dev-admin) waymark demo "$@"
 }
 
-# bench grpcpp: the call runtime beside grpc++, and waymarkd's health check and an authenticated call
-# in the same rounds.
-bench_grpcpp() {
-    local bin status=0
-    need build run grpcpp
-    build_programs
-    bazel_run opt build //tests/bench:h2_load //tests/bench:grpcpp_async //tests/interop:server
-    bin=$(bazel_bin opt)
-    publish "$bin/tests/bench/h2_load" h2_load
-    publish "$bin/tests/bench/grpcpp_async" grpcpp_async
-    publish "$bin/tests/interop/server" interop_server
+# The bench has a server of its own, with fresh state, so that neither disturbs the other. It also
+# listens through the gate, on the next port.
+BENCH_PORT=$((PORT + 10))
+BENCH_GATE_PORT=$((PORT + 11))
+
+# with_bench_server COMMAND ARGUMENT...: runs it beside that server.
+with_bench_server() {
+    local status=0
     (
-        STATE=$WORK_DIR/bench PORT=$((PORT + 10))
+        STATE=$WORK_DIR/bench
+        PORT=$BENCH_PORT
         trap stop_server EXIT
         stop_server
-        start_server --fresh
-        pid=$(cmd_pid)
-        /usr/bin/python3 tests/bench/compare.py --load "$BIN_DIR/h2_load" "$@" \
-            --beside waymarkd-health "$PORT" "$pid" /grpc.health.v1.Health/Check \
-            --beside waymarkd-whoami "$PORT" "$pid" /waymark.auth.v1.AuthService/WhoAmI \
-            "$(waymark token --sub dev-admin)" \
-            -- waymark="$BIN_DIR/interop_server" grpc++="$BIN_DIR/grpcpp_async"
+        start_server --fresh --listen "127.0.0.1:$BENCH_GATE_PORT,gate=always"
+        eval "$(cmd_env)"
+        "$@"
     ) || status=$?
     return "$status"
 }
 
-# The bench has a server of its own, with fresh state, so that neither disturbs the other.
-cmd_bench() {
-    local bin status=0
-    if [ "${1:-}" = grpcpp ]; then
-        shift
-        bench_grpcpp "$@"
-        return
-    fi
-    if [ "${1:-}" = cel ]; then
-        shift
-        run_beside_cel_go speed "$@"
-        return
-    fi
+build_bench() {
+    local label bin
     need build run
     build_programs
-    bazel_run opt build //tests/bench:waymark_bench
+    bazel_run opt build "$@"
     bin=$(bazel_bin opt)
-    publish "$bin/tests/bench/waymark_bench" waymark_bench
-    if asks_for_help "$@"; then
-        "$BIN_DIR/waymark_bench" --help
-        return
+    for label in "$@"; do
+        label=${label#//}
+        publish "$bin/${label/:/\/}" "${label#*:}"
+    done
+}
+
+# compare OPTION...: of tests/bench/compare.py.
+compare() {
+    /usr/bin/python3 tests/bench/compare.py --load "$BIN_DIR/h2_load" "$@"
+}
+
+# bench grpcpp: the call runtime beside grpc++; in the same rounds waymarkd's health check and a call
+# with a token.
+bench_grpcpp() {
+    local pid
+    pid=$(cmd_pid waymarkd)
+    compare "$@" \
+        --beside waymarkd-health "$BENCH_PORT" "$pid" /grpc.health.v1.Health/Check \
+        --beside waymarkd-whoami "$BENCH_PORT" "$pid" /waymark.auth.v1.AuthService/WhoAmI \
+        "$WAYMARK_TOKEN" \
+        -- waymark="$BIN_DIR/interop_server" grpc++="$BIN_DIR/grpcpp_async"
+}
+
+# bench gate: a call with a token through the gate, beside the same without it.
+bench_gate() {
+    local pid
+    pid=$(cmd_pid waymarkd)
+    compare "$@" \
+        --beside gate "$BENCH_GATE_PORT" "$pid" /waymark.auth.v1.AuthService/WhoAmI "$WAYMARK_TOKEN" \
+        --beside direct "$BENCH_PORT" "$pid" /waymark.auth.v1.AuthService/WhoAmI "$WAYMARK_TOKEN"
+}
+
+# The rows of waymark_bench; with --gate first, through the gate.
+bench_rows() {
+    if [ "${1:-}" = --gate ]; then
+        shift
+        export WAYMARK_ADDRESS=127.0.0.1:$BENCH_GATE_PORT
     fi
-    (
-        STATE=$WORK_DIR/bench PORT=$((PORT + 10))
-        trap stop_server EXIT
-        stop_server
-        start_server --fresh
-        eval "$(cmd_env)"
-        cd "$CALLER_DIR"
-        waymark_bench "$@"
-    ) || status=$?
-    return "$status"
+    cd "$CALLER_DIR" && waymark_bench "$@"
+}
+
+cmd_bench() {
+    case ${1:-} in
+        grpcpp)
+            shift
+            need build run grpcpp
+            build_bench //tests/bench:h2_load //tests/bench:grpcpp_async
+            bazel_run opt build //tests/interop:server
+            publish "$(bazel_bin opt)/tests/interop/server" interop_server
+            with_bench_server bench_grpcpp "$@"
+            ;;
+        gate)
+            shift
+            build_bench //tests/bench:h2_load
+            with_bench_server bench_gate "$@"
+            ;;
+        cel)
+            shift
+            run_beside_cel_go speed "$@"
+            ;;
+        *)
+            build_bench //tests/bench:waymark_bench
+            if asks_for_help "$@"; then
+                "$BIN_DIR/waymark_bench" --help
+            else
+                with_bench_server bench_rows "$@"
+            fi
+            ;;
+    esac
 }
 
 cmd_conformance() {

@@ -1,6 +1,6 @@
-"""Our call runtime beside grpc++ on the same core: what `./dev bench grpcpp` runs.
+"""Two servers on the same core: what `./dev bench grpcpp` and `./dev bench gate` run.
 
-    compare.py --load H2_LOAD NAME=SERVER NAME=SERVER... [OPTIONS]
+    compare.py --load H2_LOAD [OPTIONS] [NAME=SERVER...]
 
 Each SERVER is a program that takes `--port 0`, says "serving on port N" and answers
 grpc.testing.TestService/EmptyCall. All of them get the first core of the machine, the load generator the
@@ -10,7 +10,8 @@ figures are the medians of its rounds, its ratio the median of the first server'
 the second's of the same round.
 
 With `--beside NAME PORT PID PATH [TOKEN]` a server that runs already (waymarkd) is measured in the same
-rounds, on its own method and pinned to the same core meanwhile.
+rounds, on its own method and pinned to the same core meanwhile. `./dev bench gate` compares two listeners
+of one such server.
 """
 
 import argparse
@@ -69,19 +70,19 @@ class Server:
 class Beside:
     """A server that runs already; its threads come to the core and go back at the end."""
 
+    realtime = False  # all of them, while they are measured
+
     def __init__(self, name, port, pid, path, token=None):
         self.name, self.port, self.pid, self.path = name, int(port), int(pid), path
         self.headers = ("--header", "authorization", "Bearer " + token) if token else ()
-        self.all_cores = ",".join(map(str, sorted(os.sched_getaffinity(self.pid))))
-        self.move(str(cores()[0]))
+        self.move(str(cores()[0]), ["-r", "1"] if self.realtime else ["-o", "0"])
 
-    def move(self, to):
-        subprocess.run(
-            ["taskset", "-a", "-p", "-c", to, str(self.pid)], check=True, stdout=subprocess.DEVNULL
-        )
+    def move(self, to, policy):
+        for command in (["taskset", "-a", "-p", "-c", to], ["chrt", "-a", "-p", *policy]):
+            subprocess.run([*command, str(self.pid)], check=True, stdout=subprocess.DEVNULL)
 
     def stop(self):
-        self.move(self.all_cores)
+        self.move(",".join(map(str, sorted(os.sched_getaffinity(0)))), ["-o", "0"])
 
 
 def measure(options, server, in_flight):
@@ -128,7 +129,7 @@ def show(options, row, in_flight, ratio):
 
 
 def arguments(argv):
-    parser = argparse.ArgumentParser(prog="./dev bench grpcpp")
+    parser = argparse.ArgumentParser(prog="./dev bench grpcpp|gate")
     parser.add_argument("--load", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--beside", nargs="+", action="append", default=[], help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=5)
@@ -139,7 +140,7 @@ def arguments(argv):
     parser.add_argument("--json", action="store_true", help="one object a line")
     parser.add_argument("servers", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    if len(options.servers) < 2 or options.rounds < 1 or options.seconds <= 0:
+    if len(options.servers) + len(options.beside) < 2 or options.rounds < 1 or options.seconds <= 0:
         parser.error("two servers, a round and some time are the least")
     return options
 
@@ -151,6 +152,7 @@ def main(argv):
         for spec in options.servers:
             name, program = spec.split("=", 1)
             servers.append(Server(name, program, on_core(cores()[0], options.realtime)))
+        Beside.realtime = options.realtime
         for beside in options.beside:
             servers.append(Beside(*beside))
         if not options.json:
