@@ -149,6 +149,16 @@ static void ask_for_compression(client_call *call, waymark_compression compressi
         call->bad_metadata = true;
 }
 
+static unsigned attempts_of(const client_call *call, const waymark_call_options *options)
+{
+    unsigned attempts_max =
+        options->attempts_max != 0 ? options->attempts_max : call->client->retry.attempts_max;
+
+    if (!retry_method_allows(call->method))
+        return 1;
+    return attempts_max < RETRY_ATTEMPTS_MAX ? attempts_max : RETRY_ATTEMPTS_MAX;
+}
+
 static void take_options(client_call *call, const waymark_call_options *options)
 {
     bool wait = (call->client->wait_for_ready && !options->fail_fast) || options->wait_for_ready;
@@ -157,8 +167,7 @@ static void take_options(client_call *call, const waymark_call_options *options)
                   (wait ? GRPC_INITIAL_METADATA_WAIT_FOR_READY : 0);
     call->want_metadata = options->want_metadata;
     call->compression = options->compression;
-    if (options->attempts_max != 0 && call->attempts_max != 1)
-        call->attempts_max = options->attempts_max;
+    call->attempts_max = attempts_of(call, options);
     if (options->credentials != NULL) {
         call->credentials = credentials_ref(options->credentials);
         call->own_credentials = true;
@@ -236,6 +245,7 @@ static void get_token(client_call *call)
 
 void client_call_resume(client_call *call)
 {
+    call->frame = NULL; /* of a hook that suspended it, on a stack that may be gone */
     while (call->stage < call->client->n_interceptors)
         if (!client_chain_step(call))
             return;
@@ -293,7 +303,6 @@ void client_call_start(client_call *call, waymark_client *client, const wm_metho
     call->credentials = client->credentials;
     call->token = grpc_empty_slice();
     call->refused_event.run = refused_event;
-    call->attempts_max = retry_method_allows(method) ? client->retry.attempts_max : 1;
     if (client->n_interceptors > 0)
         call->data = wm_arena_zalloc(&call->arena, client->n_interceptors * sizeof(void *));
     client_call_set_timeout(call, options->timeout_ms != 0 ? options->timeout_ms : timeout_ms);

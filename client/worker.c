@@ -583,9 +583,15 @@ static void init_conditions(waymark_worker *worker)
     pthread_mutex_init(&worker->lock, NULL);
 }
 
+/* A client that is older than this process has no threads to call back on. */
+static bool is_forked(waymark_client *client)
+{
+    return waymark_client_state(client, false) == WAYMARK_STATE_SHUTDOWN;
+}
+
 waymark_worker *waymark_worker_start(waymark_client *client, const waymark_worker_options *options)
 {
-    waymark_worker *worker = malloc(sizeof(*worker));
+    waymark_worker *worker = is_forked(client) ? NULL : malloc(sizeof(*worker));
 
     assert(options->handle != NULL && "a worker handles tasks");
     if (worker == NULL)
@@ -615,7 +621,7 @@ waymark_worker *waymark_worker_start(waymark_client *client, const waymark_worke
 
 void waymark_worker_stop(waymark_worker *worker, int64_t grace_ms)
 {
-    if (worker == NULL)
+    if (worker == NULL || is_forked(worker->client))
         return;
     pthread_mutex_lock(&worker->lock);
     worker->stopping = true;

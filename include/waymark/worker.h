@@ -9,6 +9,9 @@
  * Threads: every function may be called from any thread; waymark_worker_stop() not from handle().
  * Memory:  options are copied. A task lives from handle() to its one answer; after that, or
  *          after the worker's stop, it is gone. The client must outlive the worker.
+ * Fork:    a worker belongs to the process that started it. In the child of a fork
+ *          waymark_worker_start() on an older client returns NULL, stopping an older worker does
+ *          nothing, and nothing else may be done with it or its tasks.
  */
 #ifndef WAYMARK_WORKER_H
 #define WAYMARK_WORKER_H
@@ -53,7 +56,8 @@ typedef struct waymark_worker_options {
     void *ctx;
 } waymark_worker_options;
 
-/* Starts at once; a server that is not there yet is waited for. NULL: no memory or no thread. */
+/* Starts at once; a server that is not there yet is waited for. NULL: no memory, no thread, or a
+ * client that is older than a fork. */
 WAYMARK_MUST_USE waymark_worker *waymark_worker_start(waymark_client *client,
                                                       const waymark_worker_options *options);
 /* Takes no more tasks, waits until all in work are answered and up to `grace_ms` for what became

@@ -1,5 +1,6 @@
 // In the child of a fork an old client answers instead of hanging.
 #include <sys/wait.h>
+#include <waymark/worker.h>
 
 #include "tests/integration/client/fixture.h"
 
@@ -118,6 +119,21 @@ TEST_F(ForkTest, StreamsAndHandlesOfBeforeAreDead)
     waymark_call_cancel(call);
     EXPECT_TRUE(tally.Wait());
     waymark_call_free(call);
+}
+
+TEST_F(ForkTest, AWorkerStaysWithItsProcess)
+{
+    waymark_client *client = NewClient();
+    waymark_worker_options options = {};
+    options.handle = [](void *, waymark_task *) {};
+    waymark_worker *worker = waymark_worker_start(client, &options);
+    ASSERT_NE(worker, nullptr);
+    EXPECT_EQ(InChild([&] {
+                  waymark_worker_stop(worker, 1000);
+                  return waymark_worker_start(client, &options) == nullptr ? 0 : 1;
+              }),
+              0);
+    waymark_worker_stop(worker, 1000);
 }
 
 // And with the server of this process gone as well.

@@ -77,6 +77,13 @@ TEST_F(RetryTest, ACallOrAClientMayTurnItOff)
     waymark_client *other = NewClient(options);
     echo_server_fail_next(server_, 1, WAYMARK_UNAVAILABLE, 0);
     EXPECT_EQ(CallNothing(other).code, WAYMARK_UNAVAILABLE);
+
+    waymark_call_options twice = {}; // and a call may turn it on again, but not for a write
+    twice.attempts_max = 2;
+    echo_server_fail_next(server_, 1, WAYMARK_UNAVAILABLE, 0);
+    EXPECT_EQ(CallNothing(other, twice).code, WAYMARK_OK);
+    echo_server_fail_next(server_, 1, WAYMARK_UNAVAILABLE, 0);
+    EXPECT_EQ(Echo(other, twice).code, WAYMARK_UNAVAILABLE);
 }
 
 TEST_F(RetryTest, StopsWhileMostFails)
