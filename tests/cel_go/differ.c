@@ -97,6 +97,9 @@ static known_difference known_differences[] = {
     /* What the lines above say, where another error of ours hides it. */
     {.name = "fields and indexes of what has none, further up", .expression = ".?", .parsed = true},
     {.name = "fields and indexes of what has none, further up", .expression = "[?", .parsed = true},
+    {.name = "fields and indexes of what has none, further up",
+     .expression = "has(",
+     .parsed = true},
 };
 
 static bool fits_known(const known_difference *known, const trial *trial, const verdict *ours,
