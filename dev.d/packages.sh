@@ -17,6 +17,7 @@ PACKAGES_TEST=(clang curl dpkg-dev glewlwyd openssl procps python3-cryptography 
 PACKAGES_GRPCPP=(libgrpc++-dev protobuf-compiler-grpc) # the peer of ./dev bench grpcpp
 PACKAGES_CLIENTS=(curl jq protobuf-compiler-grpc-java-plugin) # beside the languages themselves
 PACKAGES_LINT=(clang-format shellcheck)
+PACKAGES_DOCS=(doxygen)
 PACKAGES_PACKAGE=(binutils dpkg-dev xz-utils)
 PACKAGES_IMAGE=(buildah debootstrap)
 
