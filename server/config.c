@@ -302,7 +302,7 @@ static const option options[] = {
     {"gate", "WHEN", ON_SERVE | ON_DEV, set_gate, 0,
      "auto, always or never: stand between clients and gRPC (auto: not on loopback)"},
     {"gate-threads", "N", ON_SERVE | ON_DEV, set_unsigned, AT(gate_threads),
-     "that the gate has (1)"},
+     "of the gate's own (0: it works on the lanes' threads)"},
     {"gate-limit", "NAME=VALUE", ON_SERVE | ON_DEV, set_gate_limit, 0,
      "change a limit of the gate (repeatable; docs/operations.md)"},
     {"proxy-protocol", "CIDR", ON_SERVE | ON_DEV, add_proxy, AT(n_proxies),
@@ -380,7 +380,6 @@ void config_init(config *config, config_command command)
     memset(config, 0, sizeof(*config));
     wm_arena_init(&config->arena, 0);
     gate_limits_init(&config->gate_limits);
-    config->gate_threads = 1;
     config->drain_ms = 10000;
     config->log_level = WM_LOG_INFO;
     config->state_dir = ".waymark";
@@ -538,8 +537,6 @@ static wm_code check(config *config, unsigned on, wm_err *err)
     }
     if (config->n_listen == 0)
         config->listen[config->n_listen++] = "127.0.0.1:7654";
-    if (config->gate_threads == 0)
-        config->gate_threads = 1;
     if (config->lanes == 0)
         config->lanes = default_lanes();
     return WM_OK;

@@ -54,6 +54,10 @@ void gate_conn_poll(gate_conn *conn)
 
     if (conn->is_closed)
         return;
+    if (conn->shake != GATE_SHAKE_NONE) {
+        poll_change(&conn->client_poll, &conn->client_events, 0, client_ready);
+        return;
+    }
     if (conn->to_client.size > 0)
         client |= UV_WRITABLE;
     /* One side is not read while the other does not take what it gets. */
@@ -74,19 +78,24 @@ void gate_conn_poll(gate_conn *conn)
 static void conn_free(gate_conn *conn)
 {
     SSL_free(conn->ssl);
+    free(conn->shake_out.bytes);
     free(conn->proxy);
     gate_budget_free(&conn->budget);
     free(conn);
 }
 
-static void poll_closed(uv_handle_t *handle)
+void gate_conn_unref(gate_conn *conn)
 {
-    gate_conn *conn = handle->data;
     gate *gate = conn->gate;
 
-    if (--conn->n_polls == 0)
+    if (--conn->n_refs == 0)
         conn_free(conn);
     gate_handle_closed(gate);
+}
+
+static void poll_closed(uv_handle_t *handle)
+{
+    gate_conn_unref(handle->data);
 }
 
 static void poll_open(gate_conn *conn, uv_poll_t *poll, int fd)
@@ -94,7 +103,7 @@ static void poll_open(gate_conn *conn, uv_poll_t *poll, int fd)
     if (uv_poll_init(lane_loop(conn->worker->lane), poll, fd) != 0)
         abort(); /* a socket can be polled */
     poll->data = conn;
-    conn->n_polls++;
+    conn->n_refs++;
     gate_handle_opened(conn->gate);
 }
 
@@ -178,7 +187,9 @@ void gate_conn_close(gate_conn *conn)
         DL_DELETE(worker->conns, conn);
     gate_pending_free(conn->gate, &conn->to_client);
     uv_close((uv_handle_t *)&conn->client_poll, poll_closed);
-    close(conn->client_fd);
+    gate_handshake_stop(conn);
+    if (conn->shake != GATE_SHAKE_RUNS) /* else the pool still reads from it */
+        close(conn->client_fd);
     atomic_fetch_sub_explicit(&conn->gate->open, 1, memory_order_relaxed);
 }
 
@@ -301,7 +312,7 @@ static bool conn_greet(gate_conn *conn)
         return true;
     }
     conn->times.stage = GATE_AT_HANDSHAKE; /* its time began with accept */
-    conn->io = (gate_tls_io){.fd = conn->client_fd, .out = &conn->worker->out};
+    conn->io = (gate_tls_io){.fd = conn->client_fd, .out = &conn->shake_out};
     conn->ssl = gate_tls_accept(conn->tls, &conn->io);
     return true;
 }
@@ -337,26 +348,14 @@ static bool proxy_read(gate_conn *conn)
     return conn_greet(conn);
 }
 
-static bool handshake(gate_conn *conn)
+void gate_handshake_done(gate_conn *conn)
 {
-    int rc, error;
-
-    conn->io.is_drained = false;
-    ERR_clear_error();
-    rc = SSL_do_handshake(conn->ssl);
-    error = SSL_get_error(conn->ssl, rc);
-    if (!gate_send_records(conn)) /* also the alert that says why not */
-        return false;
-    if (rc == 1 && gate_tls_is_h2(conn->ssl)) {
-        atomic_fetch_add_explicit(&conn->gate->handshakes, 1, memory_order_relaxed);
-        stage_set(conn, GATE_AT_PREFACE, wm_monotonic_us());
-        /* The preface may have come with the last flight. */
-        return gate_relay_from_client(conn);
-    }
-    if (error == SSL_ERROR_WANT_READ && !conn->io.is_eof)
-        return true;
-    gate_conn_cut(conn, GATE_BAD_HANDSHAKE);
-    return false;
+    atomic_fetch_add_explicit(&conn->gate->handshakes, 1, memory_order_relaxed);
+    stage_set(conn, GATE_AT_PREFACE, wm_monotonic_us());
+    conn->io.out = &conn->worker->out;
+    /* The preface may have come with the last flight. */
+    if (gate_relay_from_client(conn))
+        gate_conn_poll(conn);
 }
 
 static int pair_open(gate_conn *conn)
@@ -397,7 +396,8 @@ static bool client_readable(gate_conn *conn)
     case GATE_AT_PROXY_HEADER:
         return proxy_read(conn);
     case GATE_AT_HANDSHAKE:
-        return handshake(conn);
+        gate_handshake(conn);
+        return true;
     case GATE_AT_PREFACE:
     case GATE_AT_RELAY:
         return gate_relay_from_client(conn);

