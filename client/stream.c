@@ -38,6 +38,7 @@ struct waymark_stream {
     bool writing, writable_due;
     bool close_wanted, closed;
     bool has_status;
+    bool settling;      /* between an attempt's last event and what follows: start nothing */
     bool ended;         /* and `status` is set */
     unsigned in_flight; /* batches */
 
@@ -188,10 +189,11 @@ static void settle(waymark_stream *stream)
  * for and found the end is asked for still. */
 static void rewind_stream(waymark_stream *stream)
 {
-    stream->read_wanted = stream->reading;
+    stream->read_wanted = stream->read_wanted || stream->reading;
     stream->reading = false;
     stream->begun = false;
     stream->has_status = false;
+    stream->settling = false;
     stream->trailer.initial.count = 0;
     stream->trailer.trailing.count = 0;
 }
@@ -253,6 +255,7 @@ static void event_over(waymark_stream *stream)
 
     pthread_mutex_lock(&stream->lock);
     over = --stream->in_flight == 0 && stream->has_status;
+    stream->settling = over;
     pthread_mutex_unlock(&stream->lock);
     if (over)
         end(stream);
@@ -451,15 +454,21 @@ waymark_stream *waymark__stream_open(waymark_client *client, const wm_method *me
 
 /* ---- what callers do ---- */
 
+/* The lock is held. While an attempt settles, nobody would be left to take the read's event. */
+static void ask_to_read(waymark_stream *stream)
+{
+    if (!stream->begun || stream->settling)
+        stream->read_wanted = true;
+    else if (!stream->reading && !stream->ended)
+        start_read(stream);
+}
+
 void waymark_stream_read(waymark_stream *stream)
 {
     if (CLIENT_IS_STALE(stream->born))
         return;
     pthread_mutex_lock(&stream->lock);
-    if (!stream->begun)
-        stream->read_wanted = true;
-    else if (!stream->reading && !stream->ended)
-        start_read(stream);
+    ask_to_read(stream);
     pthread_mutex_unlock(&stream->lock);
 }
 
@@ -581,10 +590,7 @@ const ProtobufCMessage *waymark__stream_read_sync(waymark_stream *stream)
         return NULL;
     pthread_mutex_lock(&stream->lock);
     stream->message = NULL;
-    if (!stream->begun)
-        stream->read_wanted = true;
-    else if (!stream->reading && !stream->ended)
-        start_read(stream);
+    ask_to_read(stream);
     message = wait_for_message(stream);
     pthread_mutex_unlock(&stream->lock);
     return message;
