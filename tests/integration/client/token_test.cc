@@ -332,6 +332,11 @@ TEST_F(TokenTest, DeadlinesAndCancelsEndTheWait)
     waymark_client *client = NewTokenClient(Issuer::Fetch, &issuer);
     Tally late, cancelled, patient;
     waymark_call_options options = {};
+    waymark_credentials *other = waymark_credentials_token("other");
+    options.credentials = other; // one call that does not wait, after which the thread sleeps
+    EXPECT_EQ(Echo(client, options).code, WAYMARK_OK);
+    waymark_credentials_free(other);
+    options.credentials = nullptr;
     options.timeout_ms = 100;
     auto start = std::chrono::steady_clock::now();
     StartEcho(client, &late, options);
@@ -353,7 +358,7 @@ TEST_F(TokenTest, DeadlinesAndCancelsEndTheWait)
     issuer.Give("t"); // only the patient one takes it
     ASSERT_TRUE(patient.Wait());
     EXPECT_EQ(patient.code, WAYMARK_OK);
-    EXPECT_EQ(echo_server_calls(server_), 1u);
+    EXPECT_EQ(echo_server_calls(server_), 2u);
     EXPECT_EQ(issuer.Asked(), 1);
 }
 
