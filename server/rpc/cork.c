@@ -34,23 +34,23 @@
 #include <sys/socket.h>
 
 static _Thread_local struct {
-    bool is_promised; /* the thread comes back before it sleeps */
-    bool is_open;     /* a batch is being started */
-    bool has_gained;  /* a socket took several writes in this turn */
-    unsigned pause;   /* grows with each turn that gained nothing */
-    unsigned to_skip; /* writes to go before it is tried again */
+    unsigned writes_max; /* not 0: the thread comes back before it sleeps */
+    bool is_open;        /* a batch is being started */
+    bool has_gained;     /* a socket took several writes in this turn */
+    unsigned pause;      /* grows with each turn that gained nothing */
+    unsigned to_skip;    /* writes to go before it is tried again */
     unsigned n_writes, n_sockets;
     int sockets[RPC_CORK_SOCKETS_MAX];
 } cork;
 
-void rpc_cork_promise(void)
+void rpc_cork_promise(unsigned writes_max)
 {
-    cork.is_promised = true;
+    cork.writes_max = writes_max;
 }
 
 void rpc_cork_open(void)
 {
-    cork.is_open = cork.is_promised;
+    cork.is_open = cork.writes_max > 0;
 }
 
 void rpc_cork_close(void)
@@ -137,7 +137,7 @@ __attribute__((visibility("default"))) ssize_t sendmsg(int fd, const struct msgh
     }
     cork_hold(fd);
     sent = send_next()(fd, message, flags);
-    if (cork.n_writes == RPC_CORK_WRITES_MAX || cork.n_sockets == RPC_CORK_SOCKETS_MAX)
+    if (cork.n_writes == cork.writes_max || cork.n_sockets == RPC_CORK_SOCKETS_MAX)
         cork_uncork();
     return sent;
 }

@@ -15,13 +15,17 @@ extern "C" {
 #endif
 
 enum {
-    RPC_CORK_WRITES_MAX = 64,  /* then they leave: the client has enough to begin with */
+    /* Writes that leave at the latest, for a queue thread and for a loop. The reader should have
+     * something to do meanwhile: what a loop answers has waited for the database long enough. */
+    RPC_CORK_QUEUE_MAX = 32,
+    RPC_CORK_LOOP_MAX = 8,
     RPC_CORK_SOCKETS_MAX = 16, /* corked by one thread at a time */
     RPC_CORK_PAUSE_MAX = 255   /* writes that go straight out after turns that gained nothing */
 };
 
-/* From now on this thread releases whenever it is about to sleep. */
-void rpc_cork_promise(void);
+/* From now on this thread releases whenever it is about to sleep; `writes_max` leave before that.
+ */
+void rpc_cork_promise(unsigned writes_max);
 /* Around each batch that is started. */
 void rpc_cork_open(void);
 void rpc_cork_close(void);

@@ -217,7 +217,7 @@ static void queue_start_timer(void *ctx)
     uv_timer_init(lane_loop(queue->lane), &queue->check_timer);
     queue->check_timer.data = queue;
     uv_timer_start(&queue->check_timer, queue_check, RPC_CHECK_MS, RPC_CHECK_MS);
-    rpc_cork_promise();
+    rpc_cork_promise(RPC_CORK_LOOP_MAX);
     lane_at_turn_end(queue->lane, rpc_cork_release);
 }
 
@@ -274,6 +274,8 @@ static void limits_init(rpc_server *server, const rpc_config *config)
     server->calls_max = config->calls_max ? config->calls_max : RPC_CALLS_MAX_DEFAULT;
     server->message_size_max =
         config->message_size_max ? config->message_size_max : WM_WIRE_SIZE_MAX;
+    snprintf(server->error_domain, sizeof(server->error_domain), "%s",
+             config->error_domain ? config->error_domain : "waymark");
     if (server->message_size_max > INT32_MAX / 2)
         server->message_size_max = INT32_MAX / 2;
     /* 24 random bits tell the calls of two processes apart in one log; then the lane and a counter.

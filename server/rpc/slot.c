@@ -181,7 +181,7 @@ void rpc_queue_main(void *arg)
 {
     rpc_queue *queue = arg;
 
-    rpc_cork_promise();
+    rpc_cork_promise(RPC_CORK_QUEUE_MAX);
     for (;;) {
         /* While replies are held back the queue is only asked for what it has. */
         gpr_timespec until = rpc_cork_is_holding() ? gpr_inf_past(GPR_CLOCK_MONOTONIC)

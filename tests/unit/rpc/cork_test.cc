@@ -14,6 +14,8 @@
 
 namespace {
 
+constexpr unsigned WRITES_MAX = 12;
+
 class Pair {
   public:
     explicit Pair(int family = AF_INET)
@@ -93,7 +95,7 @@ class Pair {
 template <class Case> void on_thread(Case &&run)
 {
     std::thread thread([&] {
-        rpc_cork_promise();
+        rpc_cork_promise(WRITES_MAX);
         run();
         rpc_cork_release();
     });
@@ -159,10 +161,10 @@ TEST(Cork, LetsGoWhenEnoughIsHeld)
 {
     on_thread([] {
         Pair pair;
-        for (int i = 0; i < RPC_CORK_WRITES_MAX; i++)
+        for (unsigned i = 0; i < WRITES_MAX; i++)
             pair.reply('a');
         EXPECT_FALSE(rpc_cork_is_holding());
-        EXPECT_EQ(pair.read(), std::string(RPC_CORK_WRITES_MAX, 'a'));
+        EXPECT_EQ(pair.read(), std::string(WRITES_MAX, 'a'));
         pair.reply('b'); /* the turn goes on */
         EXPECT_EQ(pair.read(), "");
     });
