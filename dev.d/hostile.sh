@@ -31,5 +31,6 @@ cmd_hostile() {
     step "Playing hostile peers against servers of their own"
     /usr/bin/python3 -B tests/hostile/run.py --hostile "$BIN_DIR/waymark_hostile" \
         --base "$BIN_DIR/waymarkd dev --state {state} --listen 127.0.0.1:{port} --issuer-listen 127.0.0.1:{issuer_port}" \
-        --way "direct=$joined" --tls-way "direct=$tls" "$@"
+        --way "direct=$joined --gate never" --tls-way "direct=$tls" \
+        --way "gate=$joined --gate always" --tls-way "gate=$tls --gate" "$@"
 }

@@ -6,6 +6,7 @@
 enum {
     UNACKNOWLEDGED_STREAMS = 100000, /* of one connection */
     FILL_STREAMS = 200,              /* at once */
+    ABANDONED_STREAMS = 900,         /* fewer than any server's limit of a connection */
     MESSAGE_FLAG_BAD = 0xff
 };
 
@@ -78,6 +79,13 @@ static void open_streams_fill(hostile *self)
     }
 }
 
+/* What a reset does to one stream, the end of the connection does to all of its. */
+static void abandon_fill(hostile *self)
+{
+    for (unsigned i = 0; i < ABANDONED_STREAMS; i++)
+        peer_request(&self->peer, NULL, 0);
+}
+
 const attack stream_attacks[] = {
     {.name = "rapid_reset",
      .summary = "opens streams and resets them at once",
@@ -97,5 +105,10 @@ const attack stream_attacks[] = {
      .summary = "opens streams without end and begins a message on each",
      .pause_ms = 1,
      .fill = open_streams_fill},
+    {.name = "abandoned_streams",
+     .summary = "opens 900 streams, drops the connection, and again",
+     .pause_ms = 1,
+     .closes = true,
+     .fill = abandon_fill},
     {0},
 };

@@ -174,5 +174,11 @@ class Direct(Backpressure, unittest.TestCase):
     """At the core's own listener."""
 
 
+class Gate(Backpressure, unittest.TestCase):
+    """Behind the gate."""
+
+    options = ["--gate"]
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -37,7 +37,7 @@ class Server:
     """One server; what it leaves behind is in a directory that goes with it."""
 
     def __init__(self, command, hostile, tls=False, base="", realtime=False):
-        self.command, self.hostile, self.tls, self.base, self.realtime = command, hostile, tls, base, realtime
+        self.command, self.hostile, self.tls, self.base = command, hostile, tls, base
         self.state = tempfile.mkdtemp(prefix="wm-hostile-")
         os.chmod(self.state, 0o755)  # PostgreSQL runs as another user
         self.log = open(os.path.join(self.state, "log"), "w+", encoding="utf-8")
@@ -45,16 +45,14 @@ class Server:
         if not any(self._start() for _ in range(START_TRIES)):
             self.log.seek(0)
             sys.exit(f"{command} does not serve:\n{self.log.read()[-2000:]}")
-        if realtime:
-            subprocess.run(["chrt", "-a", "-r", "-p", "1", str(self.process.pid)], check=True)
+        self.target = measure.Target(self.target.address, self.process.pid, tls, realtime)
 
     def _start(self):
         self.port = free_port()
         places = {"port": self.port, "issuer_port": free_port(), "state": self.state, "base": self.base}
         command = shlex.split(self.command.format(**places))
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
-        address = f"127.0.0.1:{self.port}"
-        self.target = measure.Target(address, self.process.pid, self.tls, realtime=self.realtime)
+        self.target = measure.Target(f"127.0.0.1:{self.port}", self.process.pid, self.tls)
         end = time.monotonic() + START_S
         probe = [self.hostile, "good", *self.target.arguments("127.0.0.1", 0.1)]
         while " ok" not in subprocess.run(probe, capture_output=True, text=True, check=True).stdout:
