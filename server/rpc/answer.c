@@ -34,7 +34,8 @@ static void call_set_status(rpc_call *call, const wm_err *err, const wm_err *vio
 {
     assert(err->code != WM_OK);
     call->code = err->code;
-    rpc_status_pack(err, violations, n, call->id, &call->message, &call->details);
+    rpc_status_pack(err, violations, n, call->queue->server->error_domain, call->id, &call->message,
+                    &call->details);
     if (err->code == WM_INTERNAL) {
         char id[17], trace_id[RPC_TRACE_ID_SIZE] = "";
         rpc_trace trace;

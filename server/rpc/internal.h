@@ -22,9 +22,11 @@ extern "C" {
 #endif
 
 /* The status text and the serialized google.rpc.Status of an error (status.c). `violations` are
- * the fields that are wrong; without any, `err` speaks for itself. */
+ * the fields that are wrong; without any, `err` speaks for itself. `domain` is at most
+ * RPC_DOMAIN_SIZE - 1 long. */
 void rpc_status_pack(const wm_err *err, const wm_err *violations, size_t n_violations,
-                     uint64_t call_id, grpc_slice *message, grpc_slice *details);
+                     const char *domain, uint64_t call_id, grpc_slice *message,
+                     grpc_slice *details);
 
 #ifdef __cplusplus
 }
@@ -131,6 +133,7 @@ struct rpc_server {
     rpc_interceptor **interceptors;
     size_t n_interceptors;
     size_t slots_per_method, calls_max, message_size_max;
+    char error_domain[RPC_DOMAIN_SIZE];
     uint32_t stop_wait_ms;
     rpc_limits *limits;     /* NULL: no method has one */
     rpc_tls *tls;           /* of all TLS listeners */

@@ -236,6 +236,8 @@ typedef struct rpc_connection_config {
 WM_MUST_USE wm_code rpc_connection_set(rpc_connection_config *connection, const char *text,
                                        wm_err *err);
 
+enum { RPC_DOMAIN_SIZE = 64 }; /* with the NUL */
+
 typedef struct rpc_config {
     lane **lanes;
     size_t n_lanes;
@@ -245,11 +247,12 @@ typedef struct rpc_config {
     size_t n_services;
     rpc_interceptor *const *interceptors;
     size_t n_interceptors;
-    size_t slots_per_method; /* outstanding request slots per method and lane; 0: 16 */
-    size_t calls_max;        /* calls in flight per lane; more get RESOURCE_EXHAUSTED; 0: 10000 */
-    size_t message_size_max; /* bytes, both directions; 0: WM_WIRE_SIZE_MAX */
-    size_t memory_max;       /* resource quota, bytes; 0: 64 MiB */
-    uint32_t stop_wait_ms;   /* how long a stop waits for handlers that do not end; 0: 30,000 */
+    size_t slots_per_method;  /* outstanding request slots per method and lane; 0: 16 */
+    size_t calls_max;         /* calls in flight per lane; more get RESOURCE_EXHAUSTED; 0: 10000 */
+    size_t message_size_max;  /* bytes, both directions; 0: WM_WIRE_SIZE_MAX */
+    size_t memory_max;        /* resource quota, bytes; 0: 64 MiB */
+    const char *error_domain; /* of google.rpc.ErrorInfo, below 64 characters; NULL: "waymark" */
+    uint32_t stop_wait_ms;    /* how long a stop waits for handlers that do not end; 0: 30,000 */
     rpc_connection_config connection;
     const rpc_limit *limits; /* the most precise name counts, of equal ones the last */
     size_t n_limits;

@@ -40,12 +40,12 @@ static void status_add(status_details *details, const char *type_url,
     details->list[details->n++] = any;
 }
 
-static void status_add_info(status_details *details, const wm_err *err)
+static void status_add_info(status_details *details, const wm_err *err, const char *domain)
 {
     Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
 
     info.reason = (char *)err->reason;
-    info.domain = "waymark";
+    info.domain = (char *)domain;
     status_add(details, "type.googleapis.com/google.rpc.ErrorInfo", &info.base);
 }
 
@@ -82,7 +82,7 @@ static void status_add_retry(status_details *details, const wm_err *err)
 }
 
 void rpc_status_pack(const wm_err *err, const wm_err *violations, size_t n_violations,
-                     uint64_t call_id, grpc_slice *message, grpc_slice *details)
+                     const char *domain, uint64_t call_id, grpc_slice *message, grpc_slice *details)
 {
     Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
     status_details list;
@@ -95,7 +95,7 @@ void rpc_status_pack(const wm_err *err, const wm_err *violations, size_t n_viola
         snprintf(text, sizeof(text), "%s", err->message);
 
     list.n = 0;
-    status_add_info(&list, err);
+    status_add_info(&list, err, domain);
     if (n_violations > 0)
         status_add_violations(&list, violations, n_violations);
     else if (err->field[0] != '\0')

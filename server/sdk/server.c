@@ -210,6 +210,7 @@ static wm_code start_rpc(waymark_server *server, const waymark_server_options *o
         .calls_max = options->calls_max,
         .message_size_max = options->message_size_max,
         .memory_max = options->memory_max,
+        .error_domain = options->error_domain,
         .descriptor_set = server->files,
         .descriptor_set_size = server->files_size,
     };

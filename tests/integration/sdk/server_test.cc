@@ -123,6 +123,7 @@ TEST_F(ServerTest, SaysWhyACallFailed)
     const waymark_status *status = waymark_reply_status(reply);
     EXPECT_EQ(status->code, WAYMARK_NOT_FOUND);
     EXPECT_STREQ(status->reason, "THING_NOT_FOUND");
+    EXPECT_STREQ(status->domain, "echo.example");
     EXPECT_STREQ(status->message, "left 1");
     EXPECT_EQ(status->n_violations, 0u);
     waymark_reply_free(reply);

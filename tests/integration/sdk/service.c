@@ -260,6 +260,7 @@ waymark_server *service_start(const waymark_listener *listeners, size_t n, unsig
         .interceptors = interceptors,
         .n_interceptors = sizeof(interceptors) / sizeof(interceptors[0]),
         .threads = threads,
+        .error_domain = "echo.example",
     };
 
     service = waymark_testing_v1_echo_service_bind(&handlers, storage, NULL);

@@ -14,7 +14,8 @@ class Packed {
   public:
     explicit Packed(const wm_err &err, const std::vector<wm_err> &violations = {})
     {
-        rpc_status_pack(&err, violations.data(), violations.size(), 0xabc, &message_, &details_);
+        rpc_status_pack(&err, violations.data(), violations.size(), "waymark", 0xabc, &message_,
+                        &details_);
         status = google__rpc__status__unpack(nullptr, GRPC_SLICE_LENGTH(details_),
                                              GRPC_SLICE_START_PTR(details_));
     }

@@ -197,7 +197,10 @@ typedef struct waymark_server_options {
     size_t calls_max;        /* at once on each loop; more get RESOURCE_EXHAUSTED (10,000) */
     size_t message_size_max; /* bytes, in both directions (4 MiB) */
     size_t memory_max;       /* bytes that the transport may buffer (64 MiB) */
-    uint64_t grace_ms;       /* waymark_server_run(): how long calls may go on at the end (10 s) */
+    /* Whose reasons are in google.rpc.ErrorInfo: below 64 characters, a name of yours ("waymark").
+     */
+    const char *error_domain;
+    uint64_t grace_ms; /* waymark_server_run(): how long calls may go on at the end (10 s) */
     /* waymark_server_run(): when it serves; may be NULL. */
     void (*started)(waymark_server *server, void *ctx);
     void *ctx;
