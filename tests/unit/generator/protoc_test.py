@@ -11,6 +11,8 @@ import sys
 import tempfile
 import unittest
 
+from google.protobuf import descriptor_pb2
+
 PROTOC, PLUGIN, PROTOC_GEN_C = (os.path.abspath(path) for path in os.environ["TOOLS"].split())
 PROTOS = os.path.abspath("tests/unit/generator/protos")
 GOLDEN = os.path.abspath("tests/unit/generator/golden")
@@ -23,12 +25,13 @@ class Failed(Exception):
     """protoc ended with an error; the text is what it said."""
 
 
-def protoc(out, files, options=""):
+def protoc(out, files, options="", more_paths=()):
     """Runs protoc; returns what it says, or raises when it fails."""
     if "protoc-gen-c=" not in options:
         options = f"{options},protoc-gen-c={PROTOC_GEN_C}".strip(",")
     ran = subprocess.run(
         [PROTOC, f"--plugin=protoc-gen-waymark-c={PLUGIN}", f"--waymark-c_out={options}:{out}"]
+        + list(more_paths)
         + PROTO_PATH
         + files,
         stdout=subprocess.PIPE,
@@ -98,6 +101,57 @@ class Output(Case):
         self.assertIn(".idempotency = WM_IDEMPOTENT,", first)
         self.assertIn(r'"quote\040\042\040back\040\134\040percent\040\045d"', text)
         self.assertEqual(text.count(".deprecated = true"), 1)
+
+    def test_holds_the_descriptors_that_protoc_makes(self):
+        out = self.directory()
+        protoc(out, ["hard/v1/hard.proto"], "server")
+        text = read(f"{out}/hard/v1/hard.server.c")
+        start = text.index("waymark__files[] = {")
+        numbers = re.findall(r"\d+", text[text.index("{", start) : text.index("};", start)])
+        subprocess.run(
+            [PROTOC, "--include_imports", f"--descriptor_set_out={out}/set"]
+            + PROTO_PATH
+            + ["hard/v1/hard.proto"],
+            check=True,
+        )
+        with open(f"{out}/set", "rb") as file:
+            wanted = descriptor_pb2.FileDescriptorSet.FromString(file.read())
+        got = descriptor_pb2.FileDescriptorSet.FromString(bytes(map(int, numbers)))
+        self.assertEqual([file.name for file in got.file], [file.name for file in wanted.file])
+        self.assertEqual(got, wanted)
+        self.assertIn("Other-Name", str(got))
+
+    # Numbers of options are everybody's; the name counts.
+    def test_takes_no_option_of_others_for_ours(self):
+        out = self.directory()
+        with open(f"{out}/other.proto", "w", encoding="utf-8") as file:
+            file.write(
+                """syntax = "proto3";
+                package other;
+                import "google/protobuf/descriptor.proto";
+                extend google.protobuf.MethodOptions { string permission = 57654; }
+                message M {}
+                service S { rpc Do(M) returns (M) { option (permission) = "theirs"; } }
+                """
+            )
+        protoc(out, ["other.proto"], more_paths=[f"-I{out}"])
+        text = read(f"{out}/other.methods.c")
+        self.assertIn(".permission = NULL", text)
+        self.assertNotIn("descriptor.pb-c.h", read(f"{out}/other.pb-c.h"))
+
+    def test_takes_services_of_proto2(self):
+        out = self.directory()
+        with open(f"{out}/two.proto", "w", encoding="utf-8") as file:
+            file.write(
+                """syntax = "proto2";
+                package two;
+                message M { optional int32 number = 1 [default = 7]; required string s = 2; }
+                service S { rpc Do(M) returns (stream M); }
+                """
+            )
+        protoc(out, ["two.proto"], more_paths=[f"-I{out}"])
+        self.assertIn("has_number", read(f"{out}/two.pb-c.h"))
+        self.assertIn("two_s_do_send", read(f"{out}/two.server.h"))
 
     def test_says_what_is_wrong(self):
         with self.assertRaises(Failed) as failed:
