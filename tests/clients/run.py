@@ -7,7 +7,6 @@ WAYMARKD, WAYMARK and WAYMARK_PROTO as for tests/e2e/harness.py.
 """
 
 import concurrent.futures
-import json
 import os
 import pathlib
 import re
@@ -19,22 +18,12 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 import harness  # noqa: E402
+import judge  # noqa: E402
 
 BUILD_S = 540
 BUILDS_AT_ONCE = 2
 RUN_S = 60
 SKIPPED = 77  # what build.sh answers when something cannot be fetched
-
-# How the server must have seen two of the calls end.
-SEEN_BY_SERVER = {
-    "cancel": ("/waymark.geo.v1.FenceService/WatchFenceEvents", ["CANCELLED"]),
-    "deadline": ("/waymark.geo.v1.TrackService/WatchPositions", ["CANCELLED", "DEADLINE_EXCEEDED"]),
-}
-
-
-def expected_steps():
-    scenario = (HERE / "README.md").read_text().split("## The scenario")[1].split("\n## ")[0]
-    return re.findall(r"^\| `(\w+)` \|", scenario, re.MULTILINE)
 
 
 def missing_tools(name):
@@ -63,60 +52,44 @@ def build(name, out):
     return f"build.sh: status {status}\n{tail}", False
 
 
-def server_saw(server, name, step):
-    """Whether the access log has the end of this client's call."""
-    method, codes = SEEN_BY_SERVER[step]
-    for line in pathlib.Path(server.log.name).read_text(errors="replace").splitlines():
-        if method in line:
-            entry = json.loads(line)
-            if (entry["method"], entry["subject"]) == (method, name) and entry["code"] in codes:
-                return True
-    return False
-
-
 def run_client(server, name, index, program):
-    """Runs it and returns its steps and the text that explains a failure."""
+    """Runs it; what it printed, whether it ended well, and all that explains a failure."""
     environment = server.env() | {"WAYMARK_NAME": name, "WAYMARK_WEST": str(4 * index)}
+    command = ["timeout", str(RUN_S), str(program)]
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    return done.stdout, done.returncode == 0, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
+
+
+def wait_for_log(server, name, step):
+    """Whether the server saw the call of this step end, which it may log a little later."""
+    log = pathlib.Path(server.log.name)
     try:
-        done = subprocess.run(
-            [str(program)], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_S
-        )
-        text, end = done.stdout + done.stderr, f"ended with {done.returncode}"
-        steps = [line[3:] for line in done.stdout.splitlines() if line.startswith("ok ")]
-        return steps, done.returncode == 0, f"{end}\n{text}"
-    except subprocess.TimeoutExpired as late:
-        steps = [line[3:] for line in (late.stdout or b"").decode().splitlines() if line.startswith("ok ")]
-        return steps, False, f"did not end within {RUN_S} s\n{(late.stderr or b'').decode(errors='replace')}"
+        harness.wait_for(lambda: judge.server_saw(log.read_text(errors="replace"), name, step), "a log line", 5)
+    except AssertionError:
+        print(f"failed: {name} {step}: the server did not see the call end so")
+        return False
+    return True
 
 
-def judge(server, name, index, program, expected):
-    """How many steps passed; prints the others."""
+def count_passed(server, name, index, program, expected):
+    """Runs a client; how many of its steps passed. Prints the others."""
     began = time.monotonic()
-    steps, ended_well, text = run_client(server, name, index, program)
-    passed = []
-    for step in expected:
-        if len(passed) == len(steps) or steps[len(passed)] != step:
-            break
-        passed.append(step)
-    failed = expected[len(passed) :]
-    if not failed and (len(steps) != len(expected) or not ended_well):
-        failed = passed[-1:]  # more than it should, or a bad end after the last step
-    for step in SEEN_BY_SERVER:
-        if step in passed:
-            try:
-                harness.wait_for(lambda step=step: server_saw(server, name, step), "a line in the access log", 5)
-            except AssertionError:
-                failed.append(step)
-                print(f"failed: {name} {step}: the server did not see the call end so")
+    printed, ended_well, text = run_client(server, name, index, program)
+    failed = judge.failed_steps(expected, printed, ended_well)
+    for step in judge.SEEN_BY_SERVER:
+        if step not in failed and not wait_for_log(server, name, step):
+            failed.append(step)
     if failed:
         print(f"failed: {name} {' '.join(failed)}: {text}")
     else:
         print(f"passed: {name}, {len(expected)} steps in {time.monotonic() - began:.1f} s", flush=True)
-    return len(expected) - len(set(failed))
+    return len(expected) - len(failed)
 
 
 def main(out, names):
-    expected = expected_steps()
+    expected = judge.expected_steps((HERE / "README.md").read_text())
     passed = failed = 0
     with concurrent.futures.ThreadPoolExecutor(BUILDS_AT_ONCE) as pool:
         builds = dict(zip(names, pool.map(lambda name: build(name, out), names)))
@@ -130,7 +103,7 @@ def main(out, names):
             if problem:
                 print(f"failed: {name}: {problem}")
             else:
-                good = judge(server, name, index, out / name / "client", expected)
+                good = count_passed(server, name, index, out / name / "client", expected)
             passed += good
             failed += len(expected) - good
     finally:

@@ -143,9 +143,10 @@ cancel() {
     exec 3<&-
 }
 
+# Two seconds, as asking reflection takes part of them.
 deadline() {
     local status=0
-    call geo.v1.TrackService/WatchPositions -max-time 0.3 \
+    call geo.v1.TrackService/WatchPositions -max-time 2 \
         <<<"$(message '{entityIds: ["\($name)-nobody"]}')" >/dev/null 2>&1 || status=$?
     [ "$status" -eq 68 ] # 64 and DEADLINE_EXCEEDED
 }
