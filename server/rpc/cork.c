@@ -34,12 +34,12 @@
 #include <sys/socket.h>
 
 static _Thread_local struct {
-    unsigned writes_max; /* not 0: the thread comes back before it sleeps */
-    bool is_open;        /* a batch is being started */
-    bool has_gained;     /* a socket took several writes in this turn */
-    unsigned pause;      /* grows with each turn that gained nothing */
-    unsigned to_skip;    /* writes to go before it is tried again */
-    unsigned n_writes, n_sockets;
+    unsigned writes_max;                    /* not 0: the thread comes back before it sleeps */
+    bool is_open;                           /* a batch is being started */
+    bool has_gained;                        /* a socket took several writes in this turn */
+    unsigned pause;                         /* grows with each turn that gained nothing */
+    unsigned to_skip;                       /* writes to go before it is tried again */
+    unsigned n_writes, n_sockets, n_events; /* since the first of the writes */
     int sockets[RPC_CORK_SOCKETS_MAX];
 } cork;
 
@@ -81,7 +81,7 @@ static void cork_uncork(void)
     }
     for (unsigned i = 0; i < cork.n_sockets; i++)
         cork_set(cork.sockets[i], 0);
-    cork.n_writes = cork.n_sockets = 0;
+    cork.n_writes = cork.n_sockets = cork.n_events = 0;
 }
 
 void rpc_cork_release(void)
@@ -89,6 +89,12 @@ void rpc_cork_release(void)
     if (cork.n_writes > 0)
         cork_uncork();
     cork.has_gained = false;
+}
+
+void rpc_cork_event(void)
+{
+    if (cork.n_writes > 0 && ++cork.n_events == RPC_CORK_EVENTS_MAX)
+        rpc_cork_release();
 }
 
 /* Before a write to `fd`. */

@@ -19,17 +19,19 @@ enum {
      * something to do meanwhile: what a loop answers has waited for the database long enough. */
     RPC_CORK_QUEUE_MAX = 32,
     RPC_CORK_LOOP_MAX = 8,
+    RPC_CORK_EVENTS_MAX = 128, /* of a queue that is never empty; then they leave too */
     RPC_CORK_SOCKETS_MAX = 16, /* corked by one thread at a time */
     RPC_CORK_PAUSE_MAX = 255   /* writes that go straight out after turns that gained nothing */
 };
 
-/* From now on this thread releases whenever it is about to sleep; `writes_max` leave before that.
- */
+/* From now on this thread releases before it sleeps; `writes_max` leave at once. */
 void rpc_cork_promise(unsigned writes_max);
 /* Around each batch that is started. */
 void rpc_cork_open(void);
 void rpc_cork_close(void);
 bool rpc_cork_is_holding(void);
+/* A turn goes on: what is held does not wait for its end for ever. */
+void rpc_cork_event(void);
 /* The end of a turn: what is held leaves. */
 void rpc_cork_release(void);
 

@@ -197,5 +197,6 @@ void rpc_queue_main(void *arg)
             continue;
         (void)atomic_load_explicit(&event->handed, memory_order_acquire);
         event->run(event, done.success != 0);
+        rpc_cork_event();
     }
 }

@@ -170,6 +170,21 @@ TEST(Cork, LetsGoWhenEnoughIsHeld)
     });
 }
 
+TEST(Cork, LetsGoWhenTheTurnDoesNotEnd)
+{
+    on_thread([] {
+        Pair pair;
+        for (int i = 0; i < RPC_CORK_EVENTS_MAX; i++)
+            rpc_cork_event(); /* before there is anything they do not count */
+        pair.reply('a');
+        for (int i = 1; i < RPC_CORK_EVENTS_MAX; i++)
+            rpc_cork_event();
+        EXPECT_EQ(pair.read(), "");
+        rpc_cork_event();
+        EXPECT_EQ(pair.read(), "a");
+    });
+}
+
 TEST(Cork, LetsGoOfEachSocket)
 {
     on_thread([] {
