@@ -29,6 +29,7 @@ import schema  # noqa: E402
 import wire  # noqa: E402
 
 CODEC = os.path.abspath("tests/differential/codec")
+GENERATOR = os.path.abspath("bazel/protoc-gen-waymark-c/protoc-gen-waymark-c")
 SECONDS = float(os.environ.get("CODEC_SECONDS", "8"))
 MESSAGES_PER_SCHEMA = 20_000
 BATCH = 2_000
@@ -43,7 +44,14 @@ class Schema:
         file = pathlib.Path(folder, "schema.proto")
         file.write_text(schema.Schema(seed, package).text())
         subprocess.run(
-            ["protoc", f"-I{folder}", f"--c_out={folder}", f"--descriptor_set_out={folder}/set.pb", str(file)],
+            [
+                "protoc",
+                f"-I{folder}",
+                f"--plugin=protoc-gen-waymark-c={GENERATOR}",
+                f"--waymark-c_out=messages:{folder}",
+                f"--descriptor_set_out={folder}/set.pb",
+                str(file),
+            ],
             check=True,
         )
         files = descriptor_pb2.FileDescriptorSet.FromString(pathlib.Path(folder, "set.pb").read_bytes())

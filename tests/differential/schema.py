@@ -50,7 +50,8 @@ class Schema:
             is_packable = value not in ("string", "bytes") and not value.startswith("M")
             packed = self.random.choice(["", " [packed = false]", " [packed = true]"]) if is_packable else ""
             return f"repeated {value} f{number} = {number}{packed};"
-        return f"{value} f{number} = {number};"
+        label = self.random.choice(["", "", "", "optional "])
+        return f"{label}{value} f{number} = {number};"
 
     def message(self, name, n):
         self.lines.append(f"message {name} {{")
@@ -71,7 +72,7 @@ class Schema:
         """Each scalar in each position, in whichever order of numbers."""
         forms = []
         for value in SCALARS + ["E0"]:
-            forms += [f"{value} {{}}", f"repeated {value} {{}}", f"map<int32, {value}> {{}}"]
+            forms += [f"{value} {{}}", f"optional {value} {{}}", f"repeated {value} {{}}", f"map<int32, {value}> {{}}"]
             if value not in ("string", "bytes"):
                 forms.append(f"repeated {value} {{}} [packed = false]")
         forms += [f"map<{key}, M0> {{}}" for key in MAP_KEYS]
