@@ -84,6 +84,16 @@ static void read_info(wm_arena *arena, const Google__Rpc__ErrorInfo *from, wayma
     status->n_info = from->n_metadata;
 }
 
+/* Of what a server may say anything in: 0 to ten years. */
+static int64_t delay_ms(const Google__Protobuf__Duration *delay)
+{
+    if (delay->seconds < 0 || delay->nanos < 0)
+        return 0;
+    if (delay->seconds >= CLIENT_TIMEOUT_MAX_MS / 1000)
+        return CLIENT_TIMEOUT_MAX_MS;
+    return delay->seconds * 1000 + delay->nanos / 1000000;
+}
+
 static void read_detail(wm_arena *arena, const Google__Protobuf__Any *detail,
                         waymark_status *status)
 {
@@ -103,8 +113,7 @@ static void read_detail(wm_arena *arena, const Google__Protobuf__Any *detail,
         const Google__Rpc__RetryInfo *retry = (const void *)message;
 
         if (retry->retry_delay != NULL)
-            status->retry_delay_ms =
-                retry->retry_delay->seconds * 1000 + retry->retry_delay->nanos / 1000000;
+            status->retry_delay_ms = delay_ms(retry->retry_delay);
     }
 }
 

@@ -31,6 +31,7 @@ typedef struct waymark_call waymark_call;
 typedef struct waymark_stream waymark_stream;
 typedef struct waymark_reply waymark_reply;
 
+/* How messages are made smaller. */
 typedef enum waymark_compression {
     WAYMARK_COMPRESSION_NONE = 0,
     WAYMARK_COMPRESSION_GZIP = 1,
@@ -53,8 +54,7 @@ typedef struct waymark_call_options {
     /* Of what this call sends. Needs waymark_client_options.compression, and a server that takes
      * it; one that does not answers UNIMPLEMENTED. */
     waymark_compression compression;
-    unsigned
-        attempts_max; /* 1: do not repeat this call; 2 to 5: as waymark_retry; 0: the client's */
+    unsigned attempts_max; /* as in waymark_retry, of this call; 0: the client's */
     /* This call's token, in place of the client's. The call keeps a reference of its own. */
     waymark_credentials *credentials;
     void *reserved[4]; /* NULL; room for options to come */
@@ -65,21 +65,24 @@ void waymark_call_cancel(waymark_call *call);
 /* Gives the handle up, once; the call goes on. NULL is fine. Any thread. */
 void waymark_call_free(waymark_call *call);
 
-/* What a _sync call brought. */
+/* How a _sync call ended; the reply's, like its response. Any thread. */
 const waymark_status *waymark_reply_status(const waymark_reply *reply);
+/* Frees a reply with its status and response, once. NULL is fine. Any thread. */
 void waymark_reply_free(waymark_reply *reply);
 
-/* Asks for one message. No-op while one is asked for already, and after the end. */
+/* Asks for one message. No-op while one is asked for already, and after the end. Any thread. */
 void waymark_stream_read(waymark_stream *stream);
-/* Would a write be accepted now? False: writable() comes, as after a refused write. */
+/* Would a write be accepted now? False: writable() comes, as after a refused write. Any thread. */
 bool waymark_stream_is_writable(waymark_stream *stream);
-/* No more messages from this side, after those sent. */
+/* No more messages from this side, after those sent. Any thread. */
 void waymark_stream_close(waymark_stream *stream);
+/* The stream ends with CANCELLED unless it has ended; ended() still comes. Any thread. */
 void waymark_stream_cancel(waymark_stream *stream);
-/* The status of a stream that has ended; NULL while it is open. */
+/* The status of a stream that has ended, which belongs to the stream; NULL while it is open. Any
+ * thread. */
 const waymark_status *waymark_stream_status(waymark_stream *stream);
 /* Gives the handle up, once; a stream that is still open is cancelled, and its ended() still
- * comes. May be called from ended(). NULL is fine. */
+ * comes. May be called from ended(), and after the client is gone. NULL is fine. Any thread. */
 void waymark_stream_free(waymark_stream *stream);
 
 /* ---- for generated code only ---- */

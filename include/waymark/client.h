@@ -105,10 +105,11 @@ typedef struct waymark_problem {
 void waymark_client_options_from_env(waymark_client_options *options);
 
 /* NULL options: those of the environment. Does not wait for a connection. Returns NULL, with
- * `problem` (which may be NULL) filled, when a file cannot be read or an option is wrong. */
+ * `problem` (which may be NULL) filled, when a file cannot be read or an option is wrong. Any
+ * thread. */
 WAYMARK_MUST_USE waymark_client *waymark_client_new(const waymark_client_options *options,
                                                     waymark_problem *problem);
-/* Not from a callback. NULL is fine. */
+/* Cancels, waits and frees (see above), once. Any thread, but not from a callback. NULL is fine. */
 void waymark_client_free(waymark_client *client);
 
 /* ---- the connection ---- */
@@ -121,7 +122,7 @@ typedef enum waymark_state {
     WAYMARK_STATE_SHUTDOWN = 4
 } waymark_state;
 
-/* "READY" */
+/* "READY"; "UNKNOWN" for what is none. Any thread. */
 const char *waymark_state_name(waymark_state state);
 
 /* The state now. `connect`: an idle client starts to connect. Any thread, also callbacks. */

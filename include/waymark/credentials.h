@@ -15,7 +15,8 @@ extern "C" {
 
 typedef struct waymark_credentials waymark_credentials;
 
-/* One token for ever. White space around it is ignored. */
+/* One token for ever; one that HTTP does not allow ends calls with UNAUTHENTICATED, reason
+ * TOKEN_INVALID. White space around it is ignored. */
 waymark_credentials *waymark_credentials_token(const char *token);
 
 /* The token in a file, read again when the file's time or size changes (looked at once a
@@ -31,6 +32,7 @@ waymark_credentials *waymark_credentials_file(const char *path);
  * - A token is renewed when nine tenths of its lifetime are over, a little earlier at random, but
  *   no earlier than a minute before its end. Until it ends calls go on with the old one, and wait
  *   for the new one after that. When renewing fails it is tried again before the end.
+ * - Of tokens that the server refuses at most one a second makes it ask again.
  * - After a failure fetch() is not asked again for a while: 100 ms at first, twice as long each
  *   time, at most 10 s. Calls that need a token meanwhile end as the failure said.
  * - A call that waits ends when it is cancelled or its deadline passes; the request stays open.
@@ -42,17 +44,21 @@ typedef struct waymark_token_request waymark_token_request;
 typedef void (*waymark_token_fetch)(void *ctx, waymark_token_request *request);
 waymark_credentials *waymark_credentials_callback(waymark_token_fetch fetch, void *ctx);
 
-/* `lifetime_ms`: how long the token may be used; 0: until the server refuses it. Copied. */
+/* `lifetime_ms`: how long the token may be used from now; 0: until the server refuses it. What is
+ * no token (empty, or with characters that HTTP does not allow) counts as waymark_token_fail().
+ * Copied. Any thread. */
 void waymark_token_give(waymark_token_request *request, const char *token, int64_t lifetime_ms);
 /* There will be no token, a secret being wrong for example. Ends the waiting calls with
- * UNAUTHENTICATED, reason TOKEN_FETCH_FAILED. `why` must hold no secret; copied, 159 bytes. */
+ * UNAUTHENTICATED, reason TOKEN_FETCH_FAILED. `why` must hold no secret; copied, 159 bytes. Any
+ * thread. */
 void waymark_token_fail(waymark_token_request *request, const char *why);
 /* The issuer cannot be reached now. Ends the waiting calls with UNAVAILABLE, reason
- * TOKEN_ISSUER_UNAVAILABLE. `retry_after_ms` (0: unknown) is how long not to ask again. */
+ * TOKEN_ISSUER_UNAVAILABLE. `retry_after_ms` (0: unknown) is how long not to ask again, in
+ * milliseconds. Any thread. */
 void waymark_token_unavailable(waymark_token_request *request, const char *why,
                                int64_t retry_after_ms);
 
-/* NULL is fine. */
+/* Gives up one reference; the last one forgets the token. NULL is fine. Any thread. */
 void waymark_credentials_free(waymark_credentials *credentials);
 
 #ifdef __cplusplus

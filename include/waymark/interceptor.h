@@ -50,8 +50,11 @@ typedef enum waymark_idempotency {
 
 /* "/waymark.geo.v1.TrackService/GetEntity" */
 const char *waymark_context_method(const waymark_context *call);
+/* Does the client send several messages? */
 bool waymark_context_client_streaming(const waymark_context *call);
+/* Does the server? */
 bool waymark_context_server_streaming(const waymark_context *call);
+/* What the contract says of repeating this method. */
 waymark_idempotency waymark_context_idempotency(const waymark_context *call);
 /* The permission that the contract names for the method; "" without one. */
 const char *waymark_context_permission(const waymark_context *call);
@@ -61,16 +64,20 @@ int64_t waymark_context_remaining_ms(const waymark_context *call);
 int64_t waymark_context_elapsed_us(const waymark_context *call);
 /* Attempts sent until now. */
 unsigned waymark_context_attempts(const waymark_context *call);
-/* Messages and their bytes, over all attempts. */
+/* Messages handed to the connection, over all attempts. In attempted() and ended(). */
 uint64_t waymark_context_messages_sent(const waymark_context *call);
+/* Messages that came, over all attempts. In attempted() and ended(). */
 uint64_t waymark_context_messages_received(const waymark_context *call);
+/* Bytes of the messages sent, before compression. */
 uint64_t waymark_context_bytes_sent(const waymark_context *call);
+/* Bytes of the messages that came, after decompression. */
 uint64_t waymark_context_bytes_received(const waymark_context *call);
 /* The server of the last attempt, "ipv4:10.0.0.2:443"; "" before the first one. */
 const char *waymark_context_peer(waymark_context *call);
 
-/* One pointer of this interceptor with this call; NULL at first. */
+/* One pointer that this interceptor keeps with this call; NULL at first. */
 void *waymark_context_data(const waymark_context *call);
+/* Sets it. What it points to is the interceptor's; ended() is the place to free it. */
 void waymark_context_set_data(waymark_context *call, void *data);
 
 /* ---- what start() may do ---- */
@@ -79,8 +86,9 @@ void waymark_context_set_data(waymark_context *call, void *data);
  * many (64), makes the call end with INVALID_ARGUMENT, METADATA_INVALID. */
 void waymark_context_add_metadata(waymark_context *call, const char *key, const char *value,
                                   size_t size);
-/* A new deadline from now on; < 0: none. */
+/* A new deadline, so many milliseconds from now; < 0: none. */
 void waymark_context_set_timeout_ms(waymark_context *call, int64_t timeout_ms);
+/* Wait for a connection, or fail at once without one. */
 void waymark_context_set_wait_for_ready(waymark_context *call, bool wait);
 
 /* The call ends with this status (domain waymark.client) and is not sent. `code` is not OK;
@@ -92,9 +100,12 @@ void waymark_context_refuse(waymark_context *call, waymark_code code, const char
  * until it is cancelled or its deadline passes, after which they do nothing. At most once in a
  * start(), and not after a refusal. */
 WAYMARK_MUST_USE waymark_suspension *waymark_context_suspend(waymark_context *call);
-/* The call goes on, with these pieces of metadata as well (copied; none: NULL, 0). */
+/* The call goes on, with these pieces of metadata as well (copied; none: NULL, 0). Gives the
+ * suspension up. Any thread, also inside start(). */
 void waymark_suspension_resume(waymark_suspension *suspension, const waymark_metadata *metadata,
                                size_t n_metadata);
+/* The call ends with this status, as by waymark_context_refuse(). Gives the suspension up. Any
+ * thread. */
 void waymark_suspension_refuse(waymark_suspension *suspension, waymark_code code,
                                const char *reason, const char *message);
 

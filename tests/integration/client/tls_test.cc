@@ -140,4 +140,29 @@ TEST_F(TlsTest, MutualTlsNeedsAClientCertificate)
     EXPECT_EQ(Call(options), WAYMARK_OK);
 }
 
+// Which the core does not do by itself with TLS.
+TEST_F(TlsTest, ClientsShareAConnection)
+{
+    Start(false);
+    waymark_client_options options = Trusting(), sharing = {};
+    options.address = address_.c_str();
+    waymark_client *first = waymark_client_new(&options, nullptr);
+    ASSERT_NE(first, nullptr);
+    ASSERT_TRUE(waymark_client_wait_ready(first, 10000));
+    waymark_credentials *token = waymark_credentials_token("t");
+    sharing.share = first;
+    sharing.credentials = token; // by TLS it may leave the machine
+    waymark_client *second = waymark_client_new(&sharing, nullptr);
+    ASSERT_NE(second, nullptr);
+    EXPECT_EQ(waymark_client_state(second, false), WAYMARK_STATE_READY);
+    Google__Protobuf__Empty request = GOOGLE__PROTOBUF__EMPTY__INIT;
+    waymark_reply *reply;
+    waymark_client_free(first);
+    waymark_testing_v1_echo_service_nothing_sync(second, &request, nullptr, &reply);
+    EXPECT_EQ(waymark_reply_status(reply)->code, WAYMARK_OK);
+    waymark_reply_free(reply);
+    waymark_client_free(second);
+    waymark_credentials_free(token);
+}
+
 } // namespace

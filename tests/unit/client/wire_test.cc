@@ -109,6 +109,52 @@ TEST_F(Wire, DetailsAreReadByType)
     EXPECT_EQ(status.retry_delay_ms, 2250);
 }
 
+TEST_F(Wire, WhatComesWithTheReason)
+{
+    Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
+    Google__Rpc__ErrorInfo__MetadataEntry one, two;
+    Google__Rpc__ErrorInfo__MetadataEntry *entries[] = {&one, &two};
+    std::string reason = "LIMIT_REACHED", limit = "limit", value = "64", empty = "empty";
+    google__rpc__error_info__metadata_entry__init(&one);
+    google__rpc__error_info__metadata_entry__init(&two);
+    one.key = limit.data();
+    one.value = value.data();
+    two.key = empty.data();
+    info.reason = reason.data();
+    info.n_metadata = 2;
+    info.metadata = entries;
+
+    std::string details = Status({{"type.googleapis.com/google.rpc.ErrorInfo", Pack(info)}});
+    waymark_status status = Read(GRPC_STATUS_RESOURCE_EXHAUSTED, details);
+    EXPECT_EQ(status.n_info, 2u);
+    EXPECT_STREQ(waymark_status_info(&status, "limit"), "64");
+    EXPECT_STREQ(waymark_status_info(&status, "empty"), "");
+    EXPECT_EQ(waymark_status_info(&status, "else"), nullptr);
+    EXPECT_EQ(std::string(reinterpret_cast<const char *>(status.details), status.details_size),
+              details);
+}
+
+TEST_F(Wire, DelaysThatAreNone)
+{
+    const std::pair<int64_t, int32_t> durations[] = {
+        {INT64_MAX, 0}, {INT64_MIN, 0}, {-1, 0}, {0, -1}, {0, INT32_MAX}, {315360000001, 0}};
+    const int64_t expected[] = {315360000000, 0, 0, 0, 2147, 315360000000};
+    for (size_t i = 0; i < 6; i++) {
+        Google__Protobuf__Duration delay = GOOGLE__PROTOBUF__DURATION__INIT;
+        Google__Rpc__RetryInfo retry = GOOGLE__RPC__RETRY_INFO__INIT;
+        delay.seconds = durations[i].first;
+        delay.nanos = durations[i].second;
+        retry.retry_delay = &delay;
+        waymark_status status =
+            Read(GRPC_STATUS_UNAVAILABLE,
+                 Status({{"type.googleapis.com/google.rpc.RetryInfo", Pack(retry)}}));
+        EXPECT_EQ(status.retry_delay_ms, expected[i]) << i;
+        grpc_slice_unref(trailer_.message);
+        grpc_slice_unref(entry_.value);
+    }
+    Read(GRPC_STATUS_OK, "");
+}
+
 TEST_F(Wire, BadDetailsLeaveThePlainStatus)
 {
     for (const std::string &bytes :
