@@ -57,6 +57,8 @@ cel_value cel_run_select(cel_call *call, const cel_code *code)
     PAY(call);
     if (operand.kind == CEL_ERROR)
         return operand;
+    if (operand.kind == CEL_MAP)
+        cel_spend_find(call, operand.as.map);
     if (operand.kind == CEL_MAP && !code->optional &&
         cel_map_find_name(operand.as.map, call->arena, code->name, code->name_len, &value))
         return value;
@@ -74,6 +76,8 @@ cel_value cel_run_has(cel_call *call, const cel_code *code)
         operand = *operand.as.optional;
     if (operand.kind == CEL_OPTIONAL)
         return cel_of_bool(false);
+    if (operand.kind == CEL_MAP)
+        cel_spend_find(call, operand.as.map);
     if (operand.kind == CEL_MAP)
         return cel_of_bool(
             cel_map_find_name(operand.as.map, call->arena, code->name, code->name_len, &value));
@@ -301,10 +305,16 @@ static cel_value fail_order(cel_call *call, const cel_value *args)
                     cel_type_name(&args[0]), cel_type_name(&args[1]));
 }
 
+static inline int run_order(cel_call *call, const cel_value *args)
+{
+    cel_spend_text(call, &args[0]);
+    return cel_compare(&args[0], &args[1]);
+}
+
 static cel_value run_lt(cel_call *call, const cel_code *code)
 {
     OPERANDS(call, code, args);
-    int order = cel_compare(&args[0], &args[1]);
+    int order = run_order(call, args);
 
     return order == 3 ? fail_order(call, args) : cel_of_bool(order == -1);
 }
@@ -312,7 +322,7 @@ static cel_value run_lt(cel_call *call, const cel_code *code)
 static cel_value run_le(cel_call *call, const cel_code *code)
 {
     OPERANDS(call, code, args);
-    int order = cel_compare(&args[0], &args[1]);
+    int order = run_order(call, args);
 
     return order == 3 ? fail_order(call, args) : cel_of_bool(order == -1 || order == 0);
 }
@@ -320,7 +330,7 @@ static cel_value run_le(cel_call *call, const cel_code *code)
 static cel_value run_gt(cel_call *call, const cel_code *code)
 {
     OPERANDS(call, code, args);
-    int order = cel_compare(&args[0], &args[1]);
+    int order = run_order(call, args);
 
     return order == 3 ? fail_order(call, args) : cel_of_bool(order == 1);
 }
@@ -328,7 +338,7 @@ static cel_value run_gt(cel_call *call, const cel_code *code)
 static cel_value run_ge(cel_call *call, const cel_code *code)
 {
     OPERANDS(call, code, args);
-    int order = cel_compare(&args[0], &args[1]);
+    int order = run_order(call, args);
 
     return order == 3 ? fail_order(call, args) : cel_of_bool(order == 1 || order == 0);
 }

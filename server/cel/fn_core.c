@@ -141,6 +141,7 @@ FN(double_string)
     (void)n;
     if (!number_text(args, text) || strpbrk(text, "()_"))
         return parse_error(call, "double", args);
+    call->cost += args->len > 30 ? args->len * UINT64_C(2) : 0;
     value = strtod(text, &end);
     if (*end || end == text)
         return parse_error(call, "double", args);
@@ -184,6 +185,7 @@ FN(string_scalar)
         len = (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)args->as.natural);
         break;
     case CEL_DOUBLE:
+        call->cost += CEL_DOUBLE_COST;
         len = cel_double_text(args->as.real, text);
         break;
     case CEL_TIMESTAMP:
@@ -263,6 +265,7 @@ FN(size)
 FN(starts_with)
 {
     UNUSED_N;
+    call->cost += args[1].len / 512;
     return cel_of_bool(args[0].len >= args[1].len &&
                        memcmp(args[0].as.text, args[1].as.text, args[1].len) == 0);
 }
@@ -270,6 +273,7 @@ FN(starts_with)
 FN(ends_with)
 {
     UNUSED_N;
+    call->cost += args[1].len / 512;
     return cel_of_bool(
         args[0].len >= args[1].len &&
         memcmp(args[0].as.text + args[0].len - args[1].len, args[1].as.text, args[1].len) == 0);
@@ -278,7 +282,7 @@ FN(ends_with)
 FN(contains)
 {
     (void)n;
-    call->cost += args[0].len / 16;
+    call->cost += args[0].len / 3;
     return cel_of_bool(args[1].len == 0 ||
                        memmem(args[0].as.text, args[0].len, args[1].as.text, args[1].len) != NULL);
 }

@@ -143,7 +143,8 @@ static bool put_text(cel_call *call, wm_buf *buf, const cel_value *value, int de
     bool has_length = value->kind == CEL_STRING || value->kind == CEL_BYTES;
 
     if (depth > CEL_DEPTH_MAX || buf->failed ||
-        !cel_spend(call, 1 + (has_length ? value->len / 64 : 0)))
+        !cel_spend(call, value->kind == CEL_DOUBLE ? CEL_DOUBLE_COST
+                                                   : 6 + (has_length ? value->len / 4 : 0)))
         return false;
     if (value->kind == CEL_LIST)
         return put_list(call, buf, value->as.list, depth);
@@ -181,9 +182,10 @@ static bool real_of(const cel_value *value, double *real)
     return true;
 }
 
-static bool put_real(wm_buf *buf, const cel_value *value, int precision, bool fixed)
+static bool put_real(cel_call *call, wm_buf *buf, const cel_value *value, int precision, bool fixed)
 {
     char text[512];
+    uint64_t digits;
     double real;
 
     if (!real_of(value, &real))
@@ -194,6 +196,8 @@ static bool put_real(wm_buf *buf, const cel_value *value, int precision, bool fi
     }
     if (precision < 0)
         precision = 6;
+    digits = (uint64_t)precision + (uint64_t)abs(ilogb(real == 0 ? 1 : real)) / 3;
+    call->cost += 10 + digits * digits / 64; /* that is how snprintf() takes it */
     if (fixed)
         snprintf(text, sizeof text, "%.*f", precision, real);
     else
@@ -204,14 +208,12 @@ static bool put_real(wm_buf *buf, const cel_value *value, int precision, bool fi
 
 static bool clause_fixed(cel_call *call, wm_buf *buf, const cel_value *value, int precision)
 {
-    (void)call;
-    return put_real(buf, value, precision, true);
+    return put_real(call, buf, value, precision, true);
 }
 
 static bool clause_scientific(cel_call *call, wm_buf *buf, const cel_value *value, int precision)
 {
-    (void)call;
-    return put_real(buf, value, precision, false);
+    return put_real(call, buf, value, precision, false);
 }
 
 /* An integer in a base that is a power of two. */
@@ -266,14 +268,16 @@ static bool put_hex(wm_buf *buf, const cel_value *value, bool upper)
 static bool clause_hex(cel_call *call, wm_buf *buf, const cel_value *value, int precision)
 {
     (void)precision;
-    call->cost += value->kind == CEL_STRING || value->kind == CEL_BYTES ? value->len / 4 : 0;
+    call->cost +=
+        value->kind == CEL_STRING || value->kind == CEL_BYTES ? value->len * UINT64_C(8) : 0;
     return put_hex(buf, value, false);
 }
 
 static bool clause_hex_upper(cel_call *call, wm_buf *buf, const cel_value *value, int precision)
 {
     (void)precision;
-    call->cost += value->kind == CEL_STRING || value->kind == CEL_BYTES ? value->len / 4 : 0;
+    call->cost +=
+        value->kind == CEL_STRING || value->kind == CEL_BYTES ? value->len * UINT64_C(8) : 0;
     return put_hex(buf, value, true);
 }
 

@@ -8,7 +8,8 @@
 
 #define FN(name) static cel_value name(cel_call *call, const cel_value *args, size_t n)
 
-enum { DISTANCE_COST = 10, POINT_COST = 10 /* of a point of an area that is not constant */ };
+/* POINT: of an area that is not constant. */
+enum { DISTANCE_COST = 150, AREA_COST = 200, POINT_COST = 40 };
 
 static cel_value wrong(cel_call *call, const char *why)
 {
@@ -122,7 +123,7 @@ FN(within)
     if (!cel_point_read(call->arena, &args[0], &point, why))
         return wrong(call, why);
     if (!area) {
-        call->cost += args[1].kind == CEL_STRING ? args[1].len / 4 : 0;
+        call->cost += AREA_COST + (args[1].kind == CEL_STRING ? args[1].len : 0);
         if (call->cost > call->limit)
             return cel_fail_cost(call);
         area = made = cel_area_new(call->arena, &args[1], &points, why);

@@ -85,15 +85,20 @@ cel_value cel_sort(cel_call *call, const cel_value *keys, const cel_value *items
     sort_item *order = cel_alloc(call, n * sizeof *order);
     cel_value *sorted = cel_alloc(call, n * sizeof *sorted);
 
-    call->cost += n * 4;
     if (!order || !sorted)
         return cel_fail_memory(call);
+    if (!cel_spend(call, n * 10))
+        return cel_fail_cost(call);
     for (size_t i = 0; i < n; i++) {
+        if (keys[i].kind == CEL_STRING || keys[i].kind == CEL_BYTES)
+            call->cost += keys[i].len / 32; /* it is compared many times */
         if (keys[i].kind != keys[0].kind || cel_compare(&keys[i], &keys[0]) == 3)
             return cel_fail(call, CEL_ERROR_OVERLOAD, "items of %s and %s cannot be sorted",
                             cel_type_name(&keys[0]), cel_type_name(&keys[i]));
         order[i] = (sort_item){&keys[i], &items[i], (uint32_t)i};
     }
+    if (call->cost > call->limit)
+        return cel_fail_cost(call);
     qsort(order, n, sizeof *order, sort_compare);
     for (size_t i = 0; i < n; i++)
         sorted[i] = *order[i].item;

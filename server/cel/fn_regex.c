@@ -7,7 +7,7 @@
 
 #define FN(name) static cel_value name(cel_call *call, const cel_value *args, size_t n)
 
-enum { PATTERN_MAX = 4096, PATTERN_COST = 5000 };
+enum { PATTERN_MAX = 4096, PATTERN_COST = 2000, INSTRUCTION_COST = 12 };
 
 /* The pattern args[1]; `made` must be freed by the caller. NULL with the error. */
 static const cel_regex *pattern_open(cel_call *call, const cel_value *args, cel_regex **made,
@@ -22,6 +22,8 @@ static const cel_regex *pattern_open(cel_call *call, const cel_value *args, cel_
     call->cost += PATTERN_COST + args[1].len;
     if (args[1].len <= PATTERN_MAX && call->cost <= call->limit)
         *made = cel_regex_new(args[1].as.text, args[1].len, why, sizeof why);
+    if (*made)
+        call->cost += (uint64_t)cel_regex_size(*made) * INSTRUCTION_COST;
     if (!*made)
         *error = cel_fail(call, CEL_ERROR_ARGUMENT, "the pattern is wrong: %s", why);
     return *made;

@@ -35,7 +35,7 @@ FN(char_at)
     size_t size = 0;
 
     (void)n;
-    call->cost += args->len / 16;
+    call->cost += args->len / 8;
     if (at < 0)
         return out_of_range(call, args[1].as.integer);
     if ((size_t)at < args->len)
@@ -48,7 +48,7 @@ FN(index_of)
     int64_t from = n == 3 ? byte_of(&args[0], args[2].as.integer) : 0;
     const char *text = args[0].as.text, *found;
 
-    call->cost += args->len / 8;
+    call->cost += args->len / 3;
     if (from < 0)
         return out_of_range(call, args[2].as.integer);
     if (args[1].len == 0)
@@ -82,7 +82,7 @@ FN(substring)
     int64_t from = byte_of(&args[0], args[1].as.integer);
     int64_t to = n == 3 ? byte_of(&args[0], args[2].as.integer) : (int64_t)args[0].len;
 
-    call->cost += args->len / 16;
+    call->cost += args->len / 8;
     if (from < 0)
         return out_of_range(call, args[1].as.integer);
     if (to < 0)
@@ -134,7 +134,8 @@ FN(trim)
     const char *text = args->as.text;
     size_t from = 0, to = args->len, size;
 
-    (void)n, (void)call;
+    (void)n;
+    call->cost += args->len / 3;
     while (from < to && is_space(cel_utf8_get(text + from, &size)))
         from += size;
     while (to > from) {
@@ -155,6 +156,7 @@ FN(reverse)
     size_t to = args->len, size;
 
     (void)n;
+    call->cost += args->len / 3;
     if (!copy)
         return cel_fail_memory(call);
     for (size_t at = 0; at < args->len; at += size) {
@@ -192,7 +194,7 @@ FN(replace)
     if (limit == 0)
         return *text;
     wm_buf_init(&buf, STRING_SIZE_MAX);
-    for (int64_t i = 0; (limit < 0 || i < limit) && cel_spend(call, 1 + with->len / 64); i++) {
+    for (int64_t i = 0; (limit < 0 || i < limit) && cel_spend(call, 1 + with->len / 8); i++) {
         const char *found = find_next(text, copied, what, i == 0);
 
         if (!found)
@@ -256,7 +258,7 @@ FN(join)
     for (uint32_t i = 0; i < list->len; i++) {
         const cel_value *item = &list->items[i];
 
-        if (item->kind != CEL_STRING || !cel_spend(call, 1 + item->len / 64)) {
+        if (item->kind != CEL_STRING || !cel_spend(call, 1 + item->len / 8)) {
             wm_buf_free(&buf);
             return cel_fail_overload(call, "join", item, 1);
         }
@@ -275,6 +277,7 @@ FN(quote)
     wm_buf buf;
 
     (void)n;
+    call->cost += args->len / 2;
     wm_buf_init(&buf, STRING_SIZE_MAX);
     wm_buf_char(&buf, '"');
     for (uint32_t i = 0; i < args->len; i++) {

@@ -134,9 +134,11 @@ static cel_value time_part(cel_call *call, const cel_value *args, size_t n, part
     int64_t local = args[0].as.integer, days, second;
     int32_t offset = 0;
 
-    if (n == 2 && !cel_zone_offset(args[1].as.text, args[1].len, local, &offset))
+    if (n == 2 && !cel_zone_offset(args[1].as.text, args[1].len, local, &offset)) {
+        call->cost += CEL_ZONE_COST;
         return cel_fail(call, CEL_ERROR_ARGUMENT, "unknown time zone '%.*s'",
                         args[1].len > 60 ? 60 : (int)args[1].len, args[1].as.text);
+    }
     local += offset;
     days = local / 86400 - (local % 86400 < 0);
     second = local - days * 86400;

@@ -3,7 +3,7 @@
 #include "server/cel/time.h"
 #include "server/cel/weekly.h"
 
-enum { WEEKLY_SIZE_MAX = 1000, WEEKLY_COST = 200 };
+enum { WEEKLY_SIZE_MAX = 1000, WEEKLY_COST = 2000 };
 
 static cel_value wrong_calendar(cel_call *call, const char *why)
 {
@@ -19,9 +19,11 @@ static cel_value in_weekly(cel_call *call, const cel_value *args, size_t n)
     int32_t offset;
 
     (void)n;
-    if (!cel_zone_offset(args[2].as.text, args[2].len, args[0].as.integer, &offset))
+    if (!cel_zone_offset(args[2].as.text, args[2].len, args[0].as.integer, &offset)) {
+        call->cost += CEL_ZONE_COST;
         return cel_fail(call, CEL_ERROR_ARGUMENT, "unknown time zone '%.*s'",
                         args[2].len > 60 ? 60 : (int)args[2].len, args[2].as.text);
+    }
     if (!weekly) {
         call->cost += WEEKLY_COST;
         if (args[1].len <= WEEKLY_SIZE_MAX)

@@ -160,10 +160,29 @@ static inline bool cel_spend(cel_call *call, uint64_t units)
     return call->cost <= call->limit;
 }
 
-/* NULL when the arena is full. Work on memory is paid by its size. */
+/* Of finding a double's shortest text. */
+enum { CEL_DOUBLE_COST = 60 };
+
+/* Comparing long texts. */
+static inline void cel_spend_text(cel_call *call, const cel_value *text)
+{
+    if (text->kind == CEL_STRING || text->kind == CEL_BYTES)
+        call->cost += text->len / 512;
+}
+
+/* Finding a key in a view, which is searched from the front. */
+static inline void cel_spend_find(cel_call *call, const cel_map *map)
+{
+    call->cost += map->index ? 0 : map->len / 32;
+}
+
+/* NULL when the arena is full or the limit reached; cel_fail_memory() knows which. Memory is paid
+ * by its size: fresh pages are slow. */
 static inline void *cel_alloc(cel_call *call, size_t size)
 {
-    call->cost += size / 64;
+    call->cost += size / 16;
+    if (call->cost > call->limit)
+        return NULL;
     return wm_arena_alloc(call->arena, size > 0 ? size : 1);
 }
 

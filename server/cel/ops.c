@@ -95,6 +95,7 @@ static bool equal_maps(const cel_map *a, const cel_map *b, cel_call *call, int d
 
     if (a->len != b->len)
         return false;
+    call->cost += a->len; /* the keys */
     entries = cel_map_entries(a, call->arena);
     for (uint32_t i = 0; entries && i < a->len; i++)
         if (!cel_map_find(b, call->arena, &entries[i].key, &other) ||
@@ -135,6 +136,7 @@ bool cel_equal_deep(const cel_value *a, const cel_value *b, cel_call *call, int 
         return equal_nets(a->as.net, b->as.net);
     case CEL_STRING:
     case CEL_BYTES:
+        cel_spend_text(call, a);
         return a->len == b->len && memcmp(a->as.text, b->as.text, a->len) == 0;
     default:
         return cel_compare(a, b) == 0;
@@ -378,6 +380,8 @@ cel_value cel_op_in(cel_call *call, const cel_value *args)
     cel_value value;
 
     if (in->kind == CEL_MAP)
+        cel_spend_find(call, in->as.map);
+    if (in->kind == CEL_MAP)
         return cel_of_bool(cel_map_find(in->as.map, call->arena, &args[0], &value));
     if (in->kind != CEL_LIST)
         return fail_operator(call, "in", args);
@@ -427,6 +431,7 @@ cel_value cel_op_index(cel_call *call, const cel_value *operand, const cel_value
     uint64_t index;
 
     if (operand->kind == CEL_MAP) {
+        cel_spend_find(call, operand->as.map);
         if (cel_map_find(operand->as.map, call->arena, key, &value))
             return optional ? cel_optional_of(call, value) : value;
         /* Also an optional index is an error with what no map can have as a key. */

@@ -233,17 +233,27 @@ static cel_ast *node_like(partial *p, const cel_ast *from, size_t n, int type)
     return ast;
 }
 
-/* As it was: names inside a function's name, and what is wrong in itself. */
-static cel_ast *copy_whole(partial *p, const cel_ast *from)
+/* As it was: the parts of a name, what is wrong in itself, and all of a residual. Types of other
+ * programs may be those of an environment that is gone. */
+static cel_ast *copy_whole(partial *p, const cel_ast *from, bool typed)
 {
     cel_ast *ast;
 
     if (from->kind == AST_CONST)
         return node_const(p, from->pos, &from->value);
-    ast = node_like(p, from, from->n, from->type ? cel_type_resolve(from->type)->kind : TYPE_DYN);
-
+    ast = node_like(p, from, from->n, typed && from->type ? from->type->kind : TYPE_DYN);
     for (uint16_t i = 0; !p->call.fatal && i < from->n; i++)
-        ast->args[i] = copy_whole(p, from->args[i]);
+        ast->args[i] = copy_whole(p, from->args[i], typed);
+    return ast;
+}
+
+/* A variable, which may be a selection to look at: "a.b". */
+static cel_ast *copy_name(partial *p, const cel_code *code)
+{
+    cel_ast *ast = copy_whole(p, code->ast, false);
+
+    if (!p->call.fatal)
+        ast->type = type_of_kind(code->type);
     return ast;
 }
 
@@ -255,7 +265,7 @@ static cel_ast *node_over(partial *p, const cel_code *code, const part *parts)
     cel_ast *ast = node_like(p, from, from->n, code->type);
 
     if (!p->call.fatal && skip)
-        ast->args[0] = copy_whole(p, from->args[0]);
+        ast->args[0] = copy_whole(p, from->args[0], false);
     for (uint32_t i = 0; !p->call.fatal && i < code->n; i++)
         ast->args[i + skip] = node_of(p, code->args[i], parts[i]);
     return ast;
@@ -590,10 +600,9 @@ static part reduce_node(partial *p, const cel_code *code)
     if (code->ast->kind == AST_MACRO)
         return reduce_macro(p, code);
     if (code->run == cel_run_problem)
-        return part_of(PART_ERROR, copy_whole(p, code->ast));
+        return part_of(PART_ERROR, copy_whole(p, code->ast, false));
     if (code->run == cel_run_var || code->run == cel_run_local)
-        return part_of(p->open[code->id] ? PART_OPEN : PART_ERROR,
-                       node_like(p, code->ast, 0, code->type));
+        return part_of(p->open[code->id] ? PART_OPEN : PART_ERROR, copy_name(p, code));
     return reduce_strict(p, code);
 }
 
@@ -716,8 +725,8 @@ cel_program *cel_program_some(const cel_program *program, const bool *kept, cel_
     for (uint16_t i = 0; !p.call.fatal && i < (several ? from->n : 1); i++)
         if (kept[i])
             operands_take(&p, &all, several ? program->code->args[i] : program->code,
-                          part_of(PART_OPEN, copy_whole(&p, several ? from->args[i] : from)), false,
-                          OP_AND);
+                          part_of(PART_OPEN, copy_whole(&p, several ? from->args[i] : from, true)),
+                          false, OP_AND);
     joined = operands_join(&p, &all, from->pos, false, OP_AND);
     if (!p.call.fatal)
         program_finish(&p, program, joined.ast);

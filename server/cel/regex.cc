@@ -37,6 +37,11 @@ int cel_regex_groups(const cel_regex *regex)
     return regex->re.NumberOfCapturingGroups();
 }
 
+int cel_regex_size(const cel_regex *regex)
+{
+    return regex->re.ProgramSize();
+}
+
 bool cel_regex_find(const cel_regex *regex, const char *text, size_t len, size_t from,
                     cel_span *spans, size_t n)
 {

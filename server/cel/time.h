@@ -11,6 +11,7 @@ bool cel_duration_parse(const char *text, size_t len, int64_t *nanos);
 
 /* Seconds east of UTC at a Unix time, in "Europe/Paris", "UTC" (or ""), "+02:00" or "-08:00". False
  * when there is no such zone. Zones are read once from the system's tz database and kept. */
+enum { CEL_ZONE_COST = 4000 }; /* of looking for a zone that is not there */
 bool cel_zone_offset(const char *zone, size_t len, int64_t seconds, int32_t *offset);
 
 /* A day in the Gregorian calendar. */

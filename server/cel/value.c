@@ -20,18 +20,20 @@ static cel_value error_value(const cel_error *error)
 
 /* ---- errors ---- */
 
-cel_value cel_fail_memory(cel_call *call)
-{
-    call->fatal = &error_full;
-    return error_value(&error_full);
-}
-
 cel_value cel_fail_cost(cel_call *call)
 {
     static const cel_error error = {CEL_ERROR_COST, 0, "the cost limit is reached"};
 
     call->fatal = &error;
     return error_value(&error);
+}
+
+cel_value cel_fail_memory(cel_call *call)
+{
+    if (call->cost > call->limit)
+        return cel_fail_cost(call);
+    call->fatal = &error_full;
+    return error_value(&error_full);
 }
 
 static cel_value fail_text(cel_call *call, cel_error_code code, const char *fmt, va_list args)

@@ -89,6 +89,21 @@ TEST_F(CelPartial, KeepsWhatItCannot)
     EXPECT_EQ(partial("timestamp(n) < r.t"), "timestamp(\"1970-01-01T00:00:00Z\") < r.t");
 }
 
+TEST(CelPartialNames, MayBeQualified)
+{
+    Cel cel({{"a.b", "map(string, int)", cel_of_null()}}, "a");
+    cel_unknown path = {0, nullptr};
+    cel_unknowns unknowns = {&path, 1, nullptr, 0};
+    cel_vars vars = {cel.values.data(), 1, nullptr, nullptr};
+
+    ASSERT_TRUE(cel.compile("a.b.c == 1 && .a.b['d'] == 2 && b.e == 3"));
+    cel_partial got = cel_eval_partial(cel.program, &vars, &unknowns, nullptr, &cel.arena);
+    ASSERT_NE(got.residual, nullptr);
+    EXPECT_EQ(Cel::take([&](wm_buf *buf) { cel_program_print(got.residual, buf); }),
+              "a.b.c == 1 && .a.b[\"d\"] == 2 && b.e == 3");
+    cel_program_free(got.residual);
+}
+
 TEST_F(CelPartial, KnowsPartsOfAVariable)
 {
     EXPECT_EQ(partial("r.kind == 'truck' && r.color == 'red'", {"r.color"}), "r.color == \"red\"");
