@@ -2,6 +2,7 @@
 
 Both must take or refuse a message alike, but for the differences that base/codec.h documents, and what
 they take must have the same values: what we pack again is read by Google's, and both are written anew.
+As JSON each must read what the other writes.
 
 CODEC_SECONDS says how long to go on (8), CODEC_SEED where to begin; a failure prints the seed of its
 schema and the message. By hand:
@@ -9,6 +10,7 @@ schema and the message. By hand:
     bazel test //tests/differential:codec_test --test_env=CODEC_SECONDS=600 --test_output=all
 """
 
+import json
 import os
 import pathlib
 import random
@@ -20,7 +22,7 @@ import time
 import unittest
 import warnings
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.message import DecodeError
 
 HERE = pathlib.Path(__file__).parent
@@ -33,6 +35,8 @@ GENERATOR = os.path.abspath("bazel/protoc-gen-waymark-c/protoc-gen-waymark-c")
 SECONDS = float(os.environ.get("CODEC_SECONDS", "8"))
 MESSAGES_PER_SCHEMA = 20_000
 BATCH = 2_000
+JSON_SECONDS = SECONDS / 4  # Google's JSON is written in Python
+JSON_BATCH = 500
 
 
 class Schema:
@@ -76,10 +80,10 @@ class Schema:
         return library
 
 
-def ours(compiled, batch):
-    """(taken, packed or reason) for each (type, bytes) of the batch."""
+def ours(compiled, mode, batch):
+    """(taken, what comes out or the reason) for each (type, bytes) of the batch; codec.c has the modes."""
     frames = b"".join(struct.pack("<II", which, len(content)) + content for which, content in batch)
-    done = subprocess.run([CODEC, compiled.library], input=frames, stdout=subprocess.PIPE, check=False)
+    done = subprocess.run([CODEC, compiled.library, mode], input=frames, stdout=subprocess.PIPE, check=False)
     answers, at = [], 0
     while at < len(done.stdout):
         taken, size = struct.unpack_from("<II", done.stdout, at)
@@ -88,7 +92,7 @@ def ours(compiled, batch):
     if len(answers) < len(batch):
         which, content = batch[len(answers)]
         raise AssertionError(
-            f"our codec ended with {done.returncode} at schema {compiled.seed} "
+            f"our codec ended with {done.returncode} at {mode} schema {compiled.seed} "
             f"{compiled.names[which]} {content.hex()}"
         )
     return answers
@@ -144,6 +148,36 @@ def difference(compiled, which, content, taken, answer):
     return None if want == got else f"other values:\n  theirs {want.hex()}\n  ours   {got.hex()}"
 
 
+def canonical(message):
+    drop_negative_zeros(message)
+    return message.SerializeToString(deterministic=True)
+
+
+def json_difference(kind, content, printed, read):
+    """Compares with Google's reading of Google's text: our text as Google reads it, and Google's as we do."""
+    want = canonical(json_format.Parse(json_text(kind, content), kind()))
+    for what, (taken, answer) in (("print", printed), ("read", read)):
+        if not taken:
+            return f"we do not {what}: {answer.decode()}"
+        try:
+            got = read_json(kind, answer) if what == "print" else kind.FromString(answer)
+        except (json_format.ParseError, DecodeError) as error:
+            return f"Google's does not read what we {what}: {answer} {error}"
+        if canonical(got) != want:
+            return f"we {what} other values: {answer}\n  theirs {want.hex()}\n  ours   {canonical(got).hex()}"
+    return None
+
+
+def read_json(kind, text):
+    # -0 is a number of JSON that Python takes for an integer without a sign.
+    tree = json.loads(text, parse_int=lambda digits: -0.0 if digits == "-0" else int(digits))
+    return json_format.ParseDict(tree, kind())
+
+
+def json_text(kind, content):
+    return json_format.MessageToJson(kind.FromString(content), indent=None).encode()
+
+
 def make_message(generator, types):
     writer = wire.Writer(generator, generator.choice([0.0, 0.05, 0.3, 1.0]))
     which = generator.randrange(len(types))
@@ -181,7 +215,7 @@ class Codec(unittest.TestCase):
             counts.schemas += 1
             for _ in range(MESSAGES_PER_SCHEMA // BATCH):
                 batch = [make_message(generator, compiled.types) for _ in range(BATCH)]
-                for (which, content), (taken, answer) in zip(batch, ours(compiled, batch)):
+                for (which, content), (taken, answer) in zip(batch, ours(compiled, "again", batch)):
                     counts.messages += 1
                     counts.taken += taken
                     what = difference(compiled, which, content, taken, answer)
@@ -199,6 +233,36 @@ class Codec(unittest.TestCase):
             seed += 1
         print(counts)
         self.assertGreater(counts.taken, counts.messages // 4, "most messages are to be taken")
+
+    def compare_json(self, seed, end):
+        """How many messages were compared."""
+        generator = random.Random(seed)
+        writer = wire.Writer(generator, 0.02)
+        count = 0
+        with tempfile.TemporaryDirectory() as folder:
+            compiled = Schema(seed, folder)
+            while count < MESSAGES_PER_SCHEMA // 10 and time.monotonic() < end:
+                which = [generator.randrange(len(compiled.types)) for _ in range(JSON_BATCH)]
+                batch = [(each, writer.message(compiled.types[each])) for each in which]
+                taken = [pair for pair, (ok, _) in zip(batch, ours(compiled, "again", batch)) if ok]
+                texts = [(each, json_text(compiled.classes[each], content)) for each, content in taken]
+                answers = zip(taken, ours(compiled, "print", taken), ours(compiled, "read", texts))
+                for (each, content), printed, read in answers:
+                    what = json_difference(compiled.classes[each], content, printed, read)
+                    if what:
+                        self.fail(f"schema {seed} {compiled.names[each]} {content.hex()}: {what}")
+                count += len(taken)
+        return count
+
+    def test_same_json(self):
+        seed = int(os.environ.get("CODEC_SEED", random.SystemRandom().randrange(2**31)))
+        messages = 0
+        end = time.monotonic() + JSON_SECONDS
+        while time.monotonic() < end:
+            messages += self.compare_json(seed, end)
+            seed += 1
+        print(messages, "messages as JSON")
+        self.assertGreater(messages, 0)
 
 
 if __name__ == "__main__":
