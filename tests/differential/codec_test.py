@@ -228,7 +228,7 @@ class Codec(unittest.TestCase):
         seed = int(os.environ.get("CODEC_SEED", random.SystemRandom().randrange(2**31)))
         counts = Counts()
         end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
+        while counts.messages == 0 or time.monotonic() < end:
             self.compare_schema(seed, end, counts)
             seed += 1
         print(counts)
@@ -241,7 +241,7 @@ class Codec(unittest.TestCase):
         count = 0
         with tempfile.TemporaryDirectory() as folder:
             compiled = Schema(seed, folder)
-            while count < MESSAGES_PER_SCHEMA // 10 and time.monotonic() < end:
+            while count == 0 or (count < MESSAGES_PER_SCHEMA // 10 and time.monotonic() < end):
                 which = [generator.randrange(len(compiled.types)) for _ in range(JSON_BATCH)]
                 batch = [(each, writer.message(compiled.types[each])) for each in which]
                 taken = [pair for pair, (ok, _) in zip(batch, ours(compiled, "again", batch)) if ok]
@@ -258,7 +258,7 @@ class Codec(unittest.TestCase):
         seed = int(os.environ.get("CODEC_SEED", random.SystemRandom().randrange(2**31)))
         messages = 0
         end = time.monotonic() + JSON_SECONDS
-        while time.monotonic() < end:
+        while messages == 0 or time.monotonic() < end:
             messages += self.compare_json(seed, end)
             seed += 1
         print(messages, "messages as JSON")
