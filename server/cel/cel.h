@@ -227,6 +227,9 @@ cel_value cel_map_value(wm_arena *arena, const cel_entry *entries, size_t n);
 cel_value cel_json_view(wm_arena *arena, const wm_json *json);
 /* The tree that a value is a view over, or NULL. Lists are no views. */
 const wm_json *cel_json_of(const cel_value *value);
+/* A view over JSON text that is valid, such as that of a jsonb column; it must outlive the view.
+ * Nothing is decoded before it is asked for; what is nested more than 64 deep is null. */
+cel_value cel_json_text(wm_arena *arena, const char *text, size_t len);
 /* A view over a protobuf-c message by its descriptor, without copying: fields by name,
  * google.protobuf's Struct, Value, ListValue, Timestamp, Duration and wrappers as what they mean.
  */
