@@ -91,6 +91,7 @@ typedef struct rpc_queue {
     bool started;
     rpc_slot *slots;
     size_t n_slots;
+    atomic_size_t slots_armed; /* from which calls may still come; none once the core has stopped */
     /* Calls at rest: `free_calls` is the queue thread's, `returned` is where loops push. */
     rpc_call *free_calls;
     size_t n_free_calls;

@@ -398,6 +398,16 @@ static size_t server_calls(const rpc_server *server)
     return n;
 }
 
+/* Have all slots come back from a core that has stopped? Until then a call that it handed out
+ * before may be on its way in a queue, known to nobody. */
+static bool slots_rest(const rpc_server *server)
+{
+    for (size_t i = 0; i < server->n_queues; i++)
+        if (atomic_load_explicit(&server->queues[i].slots_armed, memory_order_acquire) > 0)
+            return false;
+    return true;
+}
+
 /* True when all calls are home, and, where that is wanted, the core has stopped. */
 static bool server_wait(rpc_server *server, uint64_t wait_ms, bool for_core)
 {
@@ -407,7 +417,9 @@ static bool server_wait(rpc_server *server, uint64_t wait_ms, bool for_core)
     uv_mutex_lock(&server->mutex);
     for (;;) {
         int64_t left_us = until_us - wm_monotonic_us();
-        is_done = (server->is_core_stopped || !for_core) && server_calls(server) == 0;
+        /* In this order: a slot that rests has handed over its last call. */
+        is_done = (!for_core || (server->is_core_stopped && slots_rest(server))) &&
+                  server_calls(server) == 0;
         if (is_done || left_us <= 0)
             break;
         uv_cond_timedwait(&server->changed, &server->mutex, (uint64_t)left_us * 1000);

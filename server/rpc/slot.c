@@ -98,6 +98,8 @@ static void slot_taken(rpc_event *event, bool ok)
 
     if (!ok) { /* the server has stopped; the slot is at rest for good */
         slot->core = NULL;
+        if (atomic_fetch_sub_explicit(&slot->queue->slots_armed, 1, memory_order_acq_rel) == 1)
+            rpc_server_changed(slot->queue->server);
         return;
     }
     if (slot->binding == NULL) {
@@ -145,6 +147,7 @@ wm_code rpc_slots_start(rpc_queue *queue, wm_err *err)
         wm_code rc = slot_init(&queue->slots[i], queue, binding, err);
         if (rc != WM_OK)
             return rc;
+        atomic_fetch_add_explicit(&queue->slots_armed, 1, memory_order_relaxed);
         slot_arm(&queue->slots[i]);
     }
     return WM_OK;

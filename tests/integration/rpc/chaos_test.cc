@@ -32,8 +32,8 @@ int seconds = 20;
 uint64_t the_seed = static_cast<uint64_t>(time(nullptr));
 
 constexpr int kClients = 4;
-constexpr size_t kOpenMax = 60;    // operations of one client at a time
-constexpr size_t kAfterlife = 500; // completed ones kept to notice a second completion
+constexpr size_t kOpenMax = 60;      // operations of one client at a time
+constexpr size_t kAfterlife = 20000; // completed ones kept, to notice a second completion
 
 enum Kind { kEcho, kNothing, kFail, kRepeat, kSum, kTalk, kKinds };
 
@@ -200,9 +200,12 @@ class Driver {
             EXPECT_EQ(op->completions, 1) << "kind " << op->kind;
             free_handle(*op);
         }
-        for (auto &op : past_)
-            EXPECT_EQ(op->completions, 1) << "kind " << op->kind;
-        open_.clear();
+        past_.splice(past_.end(), open_);
+        for (auto *ops : {&past_, &buried_})
+            for (auto &op : *ops)
+                EXPECT_EQ(op->completions, 1) << "kind " << op->kind;
+        // Until the end of the next life: nothing may come after the client is freed.
+        buried_.swap(past_);
         past_.clear();
     }
 
@@ -309,7 +312,7 @@ class Driver {
 
     std::string address_;
     waymark_client *client_ = nullptr;
-    std::list<std::unique_ptr<Op>> open_, past_;
+    std::list<std::unique_ptr<Op>> open_, past_, buried_;
 };
 
 // A server that lives for moments, on the same address each time.
