@@ -1,6 +1,6 @@
 /* server/app.c - wires the parts, bottom up, and takes them apart top down.
  *
- *   migrations -> lanes -> stores -> hub (bus) -> auth -> workflow -> geo -> rpc -> gate
+ *   migrations -> lanes -> stores -> hub (bus) -> auth -> workflow -> geo -> rpc -> gate -> observe
  *
  * Must not decide anything: what a part does is in that part.
  */
