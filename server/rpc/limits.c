@@ -378,7 +378,7 @@ wm_code rpc_limits_new(rpc_server *server, const rpc_config *config, wm_err *err
     for (size_t i = 0; i < server->n_bindings; i++) {
         const rpc_limit *limit = limit_find(config, server->bindings[i].method);
         /* Health answers whatever else is going on. */
-        if (limit != NULL && !server->bindings[i].uncounted)
+        if (limit != NULL && server->bindings[i].ctx != server->health)
             limiter_add(limits, &server->bindings[i], limit);
     }
     limits->lane = server->queues[0].lane;

@@ -7,7 +7,7 @@ import unittest
 
 import grpc
 
-from support import SERVER, Case, S, Server, wait_for
+from support import SERVER, Case, S, Server, message_class, wait_for
 
 BUSY = grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -177,6 +177,19 @@ class Names(unittest.TestCase):
         self.assertIn("serves 2 calls", caught.exception.details())
         for call in calls:
             call.cancel()
+
+    def test_health_is_never_limited(self):
+        server = Server("--limit", "*=1")
+        self.addCleanup(server.stop)
+        request = message_class("grpc.health.v1.HealthCheckRequest")
+        response = message_class("grpc.health.v1.HealthCheckResponse")
+        watch = server.method("unary_stream", "/grpc.health.v1.Health/Watch", request, response)
+        watches = [watch(request(), timeout=20) for _ in range(3)]
+        self.assertEqual([next(each).status for each in watches], [1, 1, 1])
+        check = server.method("unary_unary", "/grpc.health.v1.Health/Check", request, response)
+        self.assertEqual(check(request(), timeout=20).status, 1)
+        for each in watches:
+            each.cancel()
 
     def test_an_unknown_name_is_told(self):
         for text in ("waymark.test.Echo/Nothing=2", "waymark.Test*=1"):
