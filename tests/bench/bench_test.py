@@ -14,6 +14,7 @@ BENCH = os.path.abspath("tests/bench/waymark_bench")
 NAMES = [
     "unary_empty_1",
     "unary_empty_64",
+    "unary_empty_256",
     "positions_stream_100",
     "positions_stream_100_fences_100",
     "positions_unary_1_inflight_1",

@@ -23,6 +23,7 @@ typedef struct row {
 static const row rows[] = {
     {"unary_empty_1", bench_unary, 1},
     {"unary_empty_64", bench_unary, 64},
+    {"unary_empty_256", bench_unary, 256},
     {"positions_stream_100", bench_positions_stream, 0},
     {"positions_stream_100_fences_100", bench_positions_stream, 100},
     {"positions_unary_1_inflight_1", bench_positions_unary, 1},
