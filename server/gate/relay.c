@@ -466,8 +466,12 @@ static void waiting_pass(gate_conn *conn)
         return;
     waiting->at += taken;
     held_change(conn->gate, 0, taken);
-    if (waiting->at == waiting->size)
+    if (waiting->at == waiting->size) {
         gate_stop_waiting(conn);
+        /* No event tells of what the TLS library has read ahead. */
+        if (conn->ssl != NULL && SSL_has_pending(conn->ssl) && !gate_relay_from_client(conn))
+            return;
+    }
     gate_conn_poll(conn);
 }
 
