@@ -25,7 +25,7 @@ enum { REPLY_SIZE_MAX = 1 << 20 };
 
 typedef Google__Protobuf__StringValue string_value;
 
-static gate *the_gate;
+static _Atomic(gate *) the_gate; /* the first calls may come before gate_start() has returned */
 static atomic_uint held_calls, cancelled;
 
 static const char *text_of(const ProtobufCMessage *message)
@@ -75,12 +75,13 @@ static void peer_request(rpc_call *call, const ProtobufCMessage *request)
 
 static void stats_request(rpc_call *call, const ProtobufCMessage *request)
 {
+    const gate *gate = atomic_load(&the_gate);
     gate_stats stats = {0};
     wm_buf json;
 
     (void)request;
-    if (the_gate != NULL)
-        gate_stats_read(the_gate, &stats);
+    if (gate != NULL)
+        gate_stats_read(gate, &stats);
     wm_buf_init(&json, REPLY_SIZE_MAX);
     wm_buf_printf(
         &json,
@@ -320,16 +321,18 @@ static rpc_server *server_start(const options *options, lane **lane)
                          .proxies = options->proxies,
                          .n_proxies = options->n_proxies};
     rpc_server *server;
+    gate *gate = NULL;
     wm_err err = {0};
 
     if (rpc_server_start(&config, &server, &err) != WM_OK)
         die(err.message);
     gated.server = server;
-    if (!options->is_core && gate_start(&gated, &the_gate, &err) != WM_OK)
+    if (!options->is_core && gate_start(&gated, &gate, &err) != WM_OK)
         die(err.message);
+    atomic_store(&the_gate, gate);
     rpc_server_set_serving(server, true);
     printf("{\"port\": %d, \"memory_factor\": %d}\n",
-           options->is_core ? rpc_server_port(server, 0) : gate_port(the_gate, 0),
+           options->is_core ? rpc_server_port(server, 0) : gate_port(gate, 0),
            IS_SANITIZED ? 8 : 1);
     fflush(stdout);
     return server;
@@ -353,10 +356,11 @@ int main(int argc, char **argv)
         die(err.message);
     server = server_start(&options, &lane);
     sigwait(&signals, &signal);
-    if (the_gate != NULL)
-        gate_drain(the_gate, options.grace_ms);
+    gate *gate = atomic_load(&the_gate);
+    if (gate != NULL)
+        gate_drain(gate, options.grace_ms);
     rpc_server_drain(server, options.grace_ms);
-    gate_free(the_gate);
+    gate_free(gate);
     rpc_server_free(server);
     lane_free(lane);
     printf("{\"stopped\": true}\n");
