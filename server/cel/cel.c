@@ -171,11 +171,6 @@ const char *cel_program_type(const cel_program *program)
     return program->type;
 }
 
-uint64_t cel_program_cost(const cel_program *program)
-{
-    return program->cost;
-}
-
 void cel_program_print(const cel_program *program, wm_buf *buf)
 {
     cel_ast_print(program->ast, buf);

@@ -307,8 +307,25 @@ WM_MUST_USE wm_code cel_compile(const cel_env *env, const char *text, size_t len
 void cel_program_free(cel_program *program);
 /* The type found by the checker, "list(int)"; lives as long as the program. */
 const char *cel_program_type(const cel_program *program);
-/* A guess of the work units that an evaluation takes at least, by the expression alone. */
-uint64_t cel_program_cost(const cel_program *program);
+/* The most elements, or bytes of a text, that an attribute has: a variable's place, and the names
+ * from it on ("tags", "a.b"; "" or NULL is the variable itself). */
+typedef struct cel_size_hint {
+    size_t place;
+    const char *path;
+    uint64_t size;
+} cel_size_hint;
+
+typedef struct cel_cost {
+    uint64_t min, max; /* work units; UINT64_MAX: no bound is known */
+} cel_cost;
+
+enum { CEL_SIZE_USUAL = 1000 };
+
+/* What an evaluation costs in which nothing is an error, as far as the expression tells. What has no
+ * hint is taken to have at most `usual` elements or bytes, 0 for CEL_SIZE_USUAL. The limit of
+ * cel_eval() holds in any case; this is for refusing a condition when it is stored. */
+cel_cost cel_program_cost(const cel_program *program, const cel_size_hint *hints, size_t n,
+                          uint64_t usual);
 /* The expression in canonical form. */
 void cel_program_print(const cel_program *program, wm_buf *buf);
 

@@ -192,7 +192,6 @@ static const cel_code *make(compiler *c, const cel_ast *ast)
     code->two = ast->two;
     code->marks = ast->marks;
     code->value = ast->value;
-    c->program->cost++;
     if (ast->problem) {
         make_problem(code, ast->problem);
         return code;

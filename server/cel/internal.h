@@ -69,7 +69,6 @@ struct cel_program {
     cel_ast *ast;
     const cel_code *code;
     const char *type;
-    uint64_t cost;
     bool json_numbers; /* of its environment */
     bool residual;     /* made by partial evaluation */
     uint32_t slots, codes;

@@ -107,4 +107,58 @@ TEST_F(CelSql, KeepsItsLimits)
     EXPECT_LE(made_.n_params, static_cast<size_t>(CEL_SQL_PARAMS_MAX));
 }
 
+// The conditions of docs/cel.md, with the principal that it names.
+TEST(CelLists, AreWhatTheDocsSay)
+{
+    static const cel_sql_column columns[] = {
+        {1, "owner", "owner", CEL_SQL_TEXT, CEL_SQL_NOT_NULL},
+        {1, "team", "team", CEL_SQL_TEXT, CEL_SQL_NOT_NULL},
+        {1, "kind", "kind", CEL_SQL_TEXT, CEL_SQL_NOT_NULL},
+        {1, "name", "name", CEL_SQL_TEXT, CEL_SQL_NOT_NULL},
+        {1, "attributes", "attributes", CEL_SQL_JSON, CEL_SQL_NOT_NULL},
+    };
+    static const struct {
+        const char *condition, *where, *residual;
+    } cases[] = {
+        {"resource.owner == principal.id || principal.admin", "((owner) = $1::text)", ""},
+        {"principal.groups.exists(g, g == resource.team)",
+         "(($1::text = (team)) OR ($2::text = (team)))", ""},
+        {"resource.kind == 'truck' && resource.name.matches('^T')", "((kind) = $1::text)",
+         "resource.name.matches(\"^T\")"},
+    };
+    cel_value groups[2] = {cel_of_string("red", 3), cel_of_string("blue", 4)};
+    cel_list list = {2, groups};
+    cel_entry entries[3] = {{cel_of_string("id", 2), cel_of_string("ann", 3)},
+                            {cel_of_string("admin", 5), cel_of_bool(false)},
+                            {cel_of_string("groups", 6), cel_of_list(&list)}};
+    cel_map principal = {3, 0, entries, nullptr, nullptr, nullptr};
+    Cel cel({{"principal", "dyn", cel_of_map(&principal)}, {"resource", "dyn", cel_of_null()}});
+    cel_unknown path = {1, nullptr};
+    cel_unknowns unknowns = {&path, 1, nullptr, 0};
+    cel_vars vars = {cel.values.data(), 2, nullptr, nullptr};
+
+    for (const auto &each : cases) {
+        cel_sql sql;
+        wm_err err;
+
+        ASSERT_TRUE(cel.compile(each.condition));
+        cel_partial rest = cel_eval_partial(cel.program, &vars, &unknowns, nullptr, &cel.arena);
+        ASSERT_NE(rest.residual, nullptr);
+        ASSERT_EQ(
+            cel_sql_make(rest.residual, columns, WM_ARRAY_LEN(columns), 1, &cel.arena, &sql, &err),
+            WM_OK);
+        EXPECT_STREQ(sql.where, each.where);
+        EXPECT_EQ(sql.residual
+                      ? Cel::take([&](wm_buf *buf) { cel_program_print(sql.residual, buf); })
+                      : "",
+                  each.residual);
+        cel_program_free(sql.residual);
+        cel_program_free(rest.residual);
+    }
+    entries[1].value = cel_of_bool(true);
+    ASSERT_TRUE(cel.compile(cases[0].condition));
+    cel_partial admin = cel_eval_partial(cel.program, &vars, &unknowns, nullptr, &cel.arena);
+    EXPECT_TRUE(admin.value.kind == CEL_BOOL && admin.value.as.boolean);
+}
+
 } // namespace
