@@ -101,104 +101,47 @@ char *names_service(const char *package, const char *service)
     return name;
 }
 
-static bool is_listed(const char *name, const char *const *list, size_t n)
+/* What protoc-gen-c knows. */
+static const char keywords[] =
+    " and and_eq asm auto bitand bitor bool break case catch char class compl const "
+    "const_cast continue default delete do double dynamic_cast else enum explicit "
+    "extern false float for friend goto if inline int long mutable namespace new "
+    "not not_eq operator or or_eq private protected public register "
+    "reinterpret_cast return short signed sizeof static static_cast struct switch "
+    "template this throw true try typedef typeid typename union unsigned using "
+    "virtual void volatile wchar_t while xor xor_eq ";
+
+/* What it does not. */
+static const char newer_keywords[] =
+    " alignas alignof assert char8_t char16_t char32_t concept consteval constexpr "
+    "constinit co_await co_return co_yield decltype errno export linux noexcept "
+    "nullptr requires restrict static_assert stderr stdin stdout thread_local "
+    "typeof unix ";
+
+static bool is_listed(const char *name, const char *list)
 {
-    for (size_t i = 0; i < n; i++)
-        if (strcasecmp(list[i], name) == 0)
+    size_t length = strlen(name);
+
+    while (*(list += strspn(list, " "))) {
+        size_t word = strcspn(list, " ");
+
+        if (word == length && strncasecmp(list, name, length) == 0)
             return true;
+        list += word;
+    }
     return false;
 }
 
 bool names_is_newer_keyword(const char *name)
 {
-    static const char *const words[] = {
-        "alignas",  "alignof",      "assert",    "char8_t",       "char16_t", "char32_t",
-        "concept",  "consteval",    "constexpr", "constinit",     "co_await", "co_return",
-        "co_yield", "decltype",     "errno",     "export",        "linux",    "noexcept",
-        "nullptr",  "requires",     "restrict",  "static_assert", "stderr",   "stdin",
-        "stdout",   "thread_local", "typeof",    "unix"};
-
-    return is_listed(name, words, sizeof(words) / sizeof(words[0]));
+    return is_listed(name, newer_keywords);
 }
 
 char *names_member(const char *camel)
 {
-    static const char *const words[] = {"and",
-                                        "and_eq",
-                                        "asm",
-                                        "auto",
-                                        "bitand",
-                                        "bitor",
-                                        "bool",
-                                        "break",
-                                        "case",
-                                        "catch",
-                                        "char",
-                                        "class",
-                                        "compl",
-                                        "const",
-                                        "const_cast",
-                                        "continue",
-                                        "default",
-                                        "delete",
-                                        "do",
-                                        "double",
-                                        "dynamic_cast",
-                                        "else",
-                                        "enum",
-                                        "explicit",
-                                        "extern",
-                                        "false",
-                                        "float",
-                                        "for",
-                                        "friend",
-                                        "goto",
-                                        "if",
-                                        "inline",
-                                        "int",
-                                        "long",
-                                        "mutable",
-                                        "namespace",
-                                        "new",
-                                        "not",
-                                        "not_eq",
-                                        "operator",
-                                        "or",
-                                        "or_eq",
-                                        "private",
-                                        "protected",
-                                        "public",
-                                        "register",
-                                        "reinterpret_cast",
-                                        "return",
-                                        "short",
-                                        "signed",
-                                        "sizeof",
-                                        "static",
-                                        "static_cast",
-                                        "struct",
-                                        "switch",
-                                        "template",
-                                        "this",
-                                        "throw",
-                                        "true",
-                                        "try",
-                                        "typedef",
-                                        "typeid",
-                                        "typename",
-                                        "union",
-                                        "unsigned",
-                                        "using",
-                                        "virtual",
-                                        "void",
-                                        "volatile",
-                                        "wchar_t",
-                                        "while",
-                                        "xor",
-                                        "xor_eq"};
     char *name = names_lower(camel);
 
-    if (is_listed(name, words, sizeof(words) / sizeof(words[0])) || names_is_newer_keyword(name))
+    if (is_listed(name, keywords) || is_listed(name, newer_keywords))
         return strcat(name, "_"); /* room_for() left room for one more */
     return name;
 }

@@ -319,4 +319,53 @@ TEST(ServerStart, SaysWhatIsWrong)
     EXPECT_EQ(service_start(&listener, 1, 1000, nullptr), nullptr);
 }
 
+// One authority, which signs the server and a client, and a client that comes without.
+TEST(ServerTls, AsksForCertificates)
+{
+    std::string dir = "/tmp/wmsrvtlsXXXXXX";
+    ASSERT_NE(mkdtemp(dir.data()), nullptr);
+    std::string key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes ";
+    std::string commands = "set -e; cd " + dir + "; exec 2>log; openssl req -x509 " + key +
+                           "-days 2 -subj /CN=authority -keyout ca.key -out ca.pem; "
+                           "for name in server client; do openssl req " +
+                           key +
+                           "-subj /CN=$name -addext subjectAltName=DNS:hello.test "
+                           "-keyout $name.key -out $name.csr; openssl x509 -req -days 2 "
+                           "-in $name.csr -copy_extensions copy -CA ca.pem -CAkey ca.key "
+                           "-CAcreateserial -out $name.pem; done";
+    ASSERT_EQ(std::system(commands.c_str()), 0);
+    std::string ca = dir + "/ca.pem", cert = dir + "/server.pem", server_key = dir + "/server.key";
+    std::string client_cert = dir + "/client.pem", client_key = dir + "/client.key";
+
+    waymark_listener listener = {};
+    waymark_problem problem = {};
+    listener.address = "127.0.0.1:0";
+    listener.cert_file = cert.c_str();
+    listener.key_file = server_key.c_str();
+    listener.client_ca_file = ca.c_str();
+    waymark_server *server = service_start(&listener, 1, 1, &problem);
+    ASSERT_NE(server, nullptr) << problem.message;
+
+    std::string address = "127.0.0.1:" + std::to_string(waymark_server_port(server, 0));
+    for (bool known : {true, false}) {
+        waymark_client_options options = {};
+        options.address = address.c_str();
+        options.tls = true;
+        options.ca_file = ca.c_str();
+        options.tls_name = "hello.test";
+        options.cert_file = known ? client_cert.c_str() : nullptr;
+        options.key_file = known ? client_key.c_str() : nullptr;
+        waymark_client *client = waymark_client_new(&options, &problem);
+        ASSERT_NE(client, nullptr) << problem.message;
+        Google__Protobuf__Empty request = GOOGLE__PROTOBUF__EMPTY__INIT;
+        waymark_reply *reply;
+        waymark_testing_v1_echo_service_nothing_sync(client, &request, nullptr, &reply);
+        EXPECT_EQ(waymark_reply_status(reply)->code, known ? WAYMARK_OK : WAYMARK_UNAVAILABLE);
+        waymark_reply_free(reply);
+        waymark_client_free(client);
+    }
+    waymark_server_stop(server, 1000);
+    EXPECT_EQ(std::system(("rm -rf " + dir).c_str()), 0);
+}
+
 } // namespace

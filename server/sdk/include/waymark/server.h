@@ -14,7 +14,7 @@
  *   client stream until message() returns.
  * - cancelled() comes at most once: the client has gone, the deadline has passed or the server
  *   stops. The handler must still end the call. When it will anyway, cancelled() may be NULL: what
- * is sent now is dropped. When it waits for nothing but the client, as streams do, set it to
+ *   is sent now is dropped. When it waits for nothing but the client, as streams do, set it to
  *   waymark_server_give_up.
  * - ended() comes exactly once, last; free there what waymark_server_set_data() keeps.
  *
