@@ -83,6 +83,30 @@ class ServerProgram(unittest.TestCase):
         self.assertEqual(process.wait(30), 0)
         drain.join()
 
+    def test_listeners_have_settings_of_their_own(self):
+        self.certificate()
+        gated, plain, mutual = harness.free_port(), harness.free_port(), harness.free_port()
+        files = f"cert={self.path('cert.pem')},key={self.path('key.pem')}"
+        process = self.serve(
+            *("--listen", f"127.0.0.1:{gated},gate=always,{files}", "--listen", f"127.0.0.1:{plain}"),
+            *("--listen", f"127.0.0.1:{mutual},gate=always,{files},client-ca={self.path('cert.pem')}"),
+            *("--issuer", "https://127.0.0.1:1", "--redis", f"unix:{self.env['REDIS_SOCKET']}"),
+        )
+        messages = []
+        drain = threading.Thread(target=lambda: messages.append(process.stderr.read()))
+        drain.start()
+        ca = ("--tls-ca", self.path("cert.pem"))
+        harness.wait_for(lambda: self.health(f"localhost:{gated}", *ca), "health through the gate", 60)
+        self.assertTrue(self.health(f"127.0.0.1:{plain}"), "plaintext where no certificate is named")
+        self.assertFalse(self.health(f"127.0.0.1:{gated}"), "plaintext at the gate's TLS")
+        self.assertFalse(self.health(f"localhost:{mutual}", *ca), "no client certificate")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(30), 0)
+        drain.join()
+        self.assertEqual(messages[0].count('"through":"gate"'), 2, messages[0])
+        self.assertEqual(messages[0].count('"through":"core"'), 1, messages[0])
+        self.assertIn('"why":"bad_handshake"', messages[0])
+
     def test_serve_says_which_option_is_missing(self):
         for options, word in (([], "--issuer"), (["--issuer", "https://a.example", "--tls-cert", "x"], "--tls-key")):
             process = self.serve(*options)

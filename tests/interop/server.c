@@ -407,8 +407,11 @@ static int serve(const options *options, const sigset_t *stop)
     config.connection.streams_max = limits.streams;
     if (rpc_server_start(&config, &server, &err) != WM_OK)
         goto failed;
-    gate_config gated = {
-        .server = server, .listeners = &options->listener, .n_listeners = 1, .n_lanes = 1};
+    gate_config gated = {.server = server,
+                         .listeners = &options->listener,
+                         .n_listeners = 1,
+                         .lanes = &lane,
+                         .n_lanes = 1};
     if (options->is_gated && gate_start(&gated, &gate, &err) != WM_OK)
         goto failed;
     rpc_server_set_serving(server, true);
