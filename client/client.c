@@ -184,10 +184,26 @@ static client_channel *take_channel(const waymark_client_options *options, wayma
     return client_channel_ref(options->share->channel);
 }
 
+/* A program that was built for a later library may set what this one does not know. */
+static bool knows_all(const waymark_client_options *options)
+{
+    for (size_t i = 0; i < WM_ARRAY_LEN(options->reserved); i++)
+        if (options->reserved[i] != NULL)
+            return false;
+    return true;
+}
+
 /* The options that are not the channel's. */
 static bool take_options(waymark_client *client, const waymark_client_options *options,
                          waymark_problem *problem)
 {
+    if (!knows_all(options)) {
+        client_problem(
+            problem, WAYMARK_INVALID_ARGUMENT,
+            "the reserved room of the options is not zero: not initialised, or of a later "
+            "libwaymark");
+        return false;
+    }
     if (options->threads > CLIENT_THREADS_MAX ||
         options->n_interceptors > CLIENT_INTERCEPTORS_MAX) {
         client_problem(problem, WAYMARK_INVALID_ARGUMENT, "more than %d threads or %d interceptors",

@@ -347,8 +347,9 @@ static bool back_off(client_call *call, const waymark_status *status)
         return false;
     ticket = client_park(call, PARKED_FOR_BACKOFF, now_us + delay_ms * 1000, NULL);
     if (ticket == NULL)
-        return false;
-    client_ticket_unref(ticket); /* time holds it, not we */
+        refuse_cancelled(call);
+    else
+        client_ticket_unref(ticket); /* time holds it, not we */
     return true;
 }
 

@@ -1,4 +1,7 @@
 // Each call ends once, and none after the client is freed, whatever happens at the same time.
+#include <memory>
+#include <utility>
+
 #include "tests/integration/client/fixture.h"
 
 namespace waymark_test {
@@ -193,6 +196,47 @@ TEST_F(EndingTest, WhileTheServerGoes)
         stops.join();
         server_ = echo_server_start(address_.c_str());
     }
+}
+
+// Watches come and go on several threads while the server does the same.
+TEST_F(EndingTest, WatchesAndTheirCallbacks)
+{
+    struct Heard {
+        std::atomic<int> n{0};
+        std::atomic<bool> freed{false};
+    };
+    waymark_client *client = NewClient();
+    std::atomic<bool> stop{false};
+    std::atomic<int> late{0};
+    std::vector<std::thread> watchers;
+    for (int t = 0; t < 3; t++)
+        watchers.emplace_back([&] {
+            while (!stop) {
+                auto heard = std::make_unique<std::pair<Heard, std::atomic<int> *>>();
+                heard->second = &late;
+                waymark_watch *watch = waymark_client_watch(
+                    client,
+                    [](void *ctx, waymark_state) {
+                        auto *heard = static_cast<std::pair<Heard, std::atomic<int> *> *>(ctx);
+                        *heard->second += heard->first.freed;
+                        heard->first.n++;
+                    },
+                    heard.get());
+                (void)waymark_client_wait_ready(client, 5);
+                waymark_watch_free(watch);
+                heard->first.freed = true;
+            }
+        });
+    for (int round = 0; round < 5; round++) {
+        StopServer();
+        server_ = echo_server_start(address_.c_str());
+        EXPECT_TRUE(waymark_client_wait_ready(client, 20000));
+        EXPECT_EQ(Echo(client).code, WAYMARK_OK);
+    }
+    stop = true;
+    for (auto &watcher : watchers)
+        watcher.join();
+    EXPECT_EQ(late, 0);
 }
 
 } // namespace

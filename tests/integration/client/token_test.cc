@@ -182,6 +182,55 @@ TEST_F(TokenTest, ARefusedTokenIsRenewedOnceAndTheCallRepeated)
     EXPECT_EQ(Echo(client).Get("seen-authorization"), "Bearer new");
 }
 
+TEST_F(TokenTest, TheServerIsToldOfTheAttemptBefore)
+{
+    int asked = 0;
+    waymark_client *client = NewTokenClient(
+        [](void *ctx, waymark_token_request *request) {
+            int n = ++*static_cast<int *>(ctx);
+            waymark_token_give(request, n == 1 ? "old" : "new", 0);
+        },
+        &asked);
+    echo_server_require_token(server_, "new");
+    EXPECT_EQ(Echo(client).Get("seen-attempts"), "1");
+    EXPECT_EQ(Echo(client).Get("seen-attempts"), "");
+}
+
+// A heap of deadlines: each call ends at its own, whatever the order in which they came.
+TEST_F(TokenTest, ManyWaitingCallsEndAtTheirDeadlines)
+{
+    using Clock = std::chrono::steady_clock;
+    struct One {
+        Tally *tally;
+        Clock::time_point due;
+    };
+    Issuer issuer;
+    Tally tally;
+    waymark_client *client = NewTokenClient(Issuer::Fetch, &issuer);
+    std::vector<One> all(2000);
+    unsigned dice = 12345;
+    for (One &one : all) {
+        dice = dice * 1103515245u + 12345u;
+        EchoRequest request = MakeEcho(1);
+        waymark_call_options options = {};
+        options.timeout_ms = 100 + (dice >> 8) % 900;
+        one = {&tally, Clock::now() + std::chrono::milliseconds(options.timeout_ms)};
+        waymark_testing_v1_echo_service_echo(
+            client, &request, &options,
+            [](void *ctx, const waymark_status *status, const EchoResponse *) {
+                auto *one = static_cast<One *>(ctx);
+                EXPECT_EQ(status->code, WAYMARK_DEADLINE_EXCEEDED);
+                EXPECT_GE(Clock::now(), one->due - std::chrono::milliseconds(1));
+                EXPECT_LT(Clock::now(), one->due + std::chrono::seconds(5));
+                one->tally->End(status);
+            },
+            &one);
+    }
+    ASSERT_TRUE(tally.Wait(2000));
+    issuer.Give("nobody wants it");
+    EXPECT_EQ(echo_server_calls(server_), 0u);
+}
+
 TEST_F(TokenTest, TwoRefusedTokensAreTheEnd)
 {
     Issuer issuer;
