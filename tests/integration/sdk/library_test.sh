@@ -35,6 +35,23 @@ shows "$lib/libwaymark.a" "$ours" -g
 shows "$lib/libwaymark-server.so.0" "$ours|^sendmsg$" -D
 shows "$lib/libwaymark-server.a" "$ours|^sendmsg$" -g
 
+# What is shown by hand is in the headers, and what is in them is there.
+# declared HEADER...: the functions that they declare.
+declared() {
+    sed -e 's|/\*.*\*/||' -e '/\/\*/,/\*\//d' "$@" | grep -v typedef |
+        grep -oE '\bwaymark_[a-z_0-9]+\(' | tr -d '(' | sort -u
+}
+shown() {
+    nm -D --defined-only "$1" | awk 'NF == 3 { print $3 }' | grep '^waymark_' | grep -v '_v1_' | sort -u
+}
+headers=$(find "$work/include/waymark" -maxdepth 1 -name '*.h' -not -name server.h)
+# shellcheck disable=SC2086 # paths without spaces
+[ "$(declared $headers)" = "$(shown "$lib/libwaymark.so.0")" ] ||
+    fail "libwaymark and its headers: $(diff <(declared $headers) <(shown "$lib/libwaymark.so.0"))"
+[ "$(declared "$work/include/waymark/server.h")" = "$(shown "$lib/libwaymark-server.so.0")" ] ||
+    fail "libwaymark-server and its header: $(diff <(declared "$work/include/waymark/server.h") \
+        <(shown "$lib/libwaymark-server.so.0"))"
+
 for name in libwaymark libwaymark-server; do
     dynamic=$(readelf -d "$lib/$name.so.0")
     grep -q "SONAME.*\[$name\.so\.0\]" <<<"$dynamic" || fail "$name has a wrong soname"

@@ -16,6 +16,15 @@
 
 namespace {
 
+// Programs have compiled these; new members take the place of reserved ones.
+#if defined(__x86_64__)
+static_assert(sizeof(waymark_handler) == 96, "changed for programs that are there");
+static_assert(sizeof(waymark_service) == 56, "changed for programs that are there");
+static_assert(sizeof(waymark_listener) == 48, "changed for programs that are there");
+static_assert(sizeof(waymark_server_interceptor) == 40, "changed for programs that are there");
+static_assert(sizeof(waymark_server_options) == 176, "changed for programs that are there");
+#endif
+
 using EchoRequest = Waymark__Testing__V1__EchoRequest;
 
 bool Eventually(const std::function<bool()> &holds, int ms = 10000)
