@@ -110,13 +110,14 @@ struct cel_entry {
 /* Entries in their order, or a view that makes them when asked. */
 struct cel_map {
     uint32_t len;
-    uint32_t mask;            /* of `index`, which has a power of two of places */
+    uint32_t mask;            /* of `index`, a power of two less one; of a view: see `ops` */
     const cel_entry *entries; /* NULL for a view */
     const uint32_t *index;    /* entry number + 1, 0 is free; NULL for a small map */
     const cel_map_ops *ops;
     const void *data;
 };
 
+/* A view's `mask` is the work units that finding a name costs beyond a quarter of one for each member. */
 struct cel_map_ops {
     /* False when there is no such key. Only asked for keys of kind STRING. */
     bool (*find)(const cel_map *map, wm_arena *arena, const char *key, size_t len,
@@ -321,8 +322,8 @@ typedef struct cel_cost {
 
 enum { CEL_SIZE_USUAL = 1000 };
 
-/* What an evaluation costs in which nothing is an error, as far as the expression tells. What has no
- * hint is taken to have at most `usual` elements or bytes, 0 for CEL_SIZE_USUAL. The limit of
+/* What an evaluation costs in which nothing is an error, as far as the expression tells. What has
+ * no hint is taken to have at most `usual` elements or bytes, 0 for CEL_SIZE_USUAL. The limit of
  * cel_eval() holds in any case; this is for refusing a condition when it is stored. */
 cel_cost cel_program_cost(const cel_program *program, const cel_size_hint *hints, size_t n,
                           uint64_t usual);

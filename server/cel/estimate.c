@@ -194,7 +194,7 @@ static part of_binary(estimator *e, const cel_code *code)
     case OP_INDEX:
         all.size = b.size = a.item;
         all.item = e->usual;
-        return add_cost(of_path(e, code, all), 1, plus(2, a.size / 32));
+        return add_cost(of_path(e, code, all), 1, plus(2, a.size / 4));
     case OP_ADD:
         all.size = plus(a.size, b.size);
         all.item = most(a.item, b.item);
@@ -397,7 +397,7 @@ static part estimate(estimator *e, const cel_code *code)
     case AST_SELECT:
     case AST_HAS:
         part = estimate(e, code->args[0]);
-        part = add_cost(part, 1, plus(2, part.size / 32));
+        part = add_cost(part, 1, plus(2, part.size / 4));
         return of_path(e, code, part);
     case AST_CALL:
         return of_call(e, code);

@@ -60,8 +60,10 @@ cel_value cel_run_select(cel_call *call, const cel_code *code)
     if (operand.kind == CEL_MAP)
         cel_spend_find(call, operand.as.map);
     if (operand.kind == CEL_MAP && !code->optional &&
-        cel_map_find_name(operand.as.map, call->arena, code->name, code->name_len, &value))
+        cel_map_find_name(operand.as.map, call->arena, code->name, code->name_len, &value)) {
+        cel_spend_found(call, operand.as.map, &value);
         return value;
+    }
     call->pos = code->pos;
     return cel_op_select(call, &operand, code->name, code->name_len, code->optional);
 }

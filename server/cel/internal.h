@@ -170,9 +170,20 @@ static inline void cel_spend_text(cel_call *call, const cel_value *text)
 }
 
 /* Finding a key in a view, which is searched from the front. */
+static inline uint64_t cel_find_cost(const cel_map *map)
+{
+    return map->entries ? 0 : map->len / 4 + map->mask;
+}
 static inline void cel_spend_find(cel_call *call, const cel_map *map)
 {
-    call->cost += map->index ? 0 : map->len / 32;
+    call->cost += cel_find_cost(map);
+}
+/* What a view had to make of a list, and of the lists in it, to show it. */
+uint64_t cel_list_cost(const cel_list *list);
+static inline void cel_spend_found(cel_call *call, const cel_map *map, const cel_value *value)
+{
+    if (!map->entries && value->kind == CEL_LIST)
+        call->cost += cel_list_cost(value->as.list);
 }
 
 /* NULL when the arena is full or the limit reached; cel_fail_memory() knows which. Memory is paid

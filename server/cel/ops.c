@@ -95,7 +95,9 @@ static bool equal_maps(const cel_map *a, const cel_map *b, cel_call *call, int d
 
     if (a->len != b->len)
         return false;
-    call->cost += a->len; /* the keys */
+    call->cost += a->len * (1 + cel_find_cost(b));
+    if (call->cost > call->limit)
+        return false;
     entries = cel_map_entries(a, call->arena);
     for (uint32_t i = 0; entries && i < a->len; i++)
         if (!cel_map_find(b, call->arena, &entries[i].key, &other) ||
@@ -432,8 +434,10 @@ cel_value cel_op_index(cel_call *call, const cel_value *operand, const cel_value
 
     if (operand->kind == CEL_MAP) {
         cel_spend_find(call, operand->as.map);
-        if (cel_map_find(operand->as.map, call->arena, key, &value))
+        if (cel_map_find(operand->as.map, call->arena, key, &value)) {
+            cel_spend_found(call, operand->as.map, &value);
             return optional ? cel_optional_of(call, value) : value;
+        }
         /* Also an optional index is an error with what no map can have as a key. */
         if (optional && is_key_kind(key->kind))
             return cel_optional_none();

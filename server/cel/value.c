@@ -272,6 +272,16 @@ cel_value cel_list_value(wm_arena *arena, const cel_value *items, size_t n)
     return cel_of_list(list);
 }
 
+uint64_t cel_list_cost(const cel_list *list)
+{
+    uint64_t cost = list->len;
+
+    for (uint32_t i = 0; i < list->len; i++)
+        if (list->items[i].kind == CEL_LIST)
+            cost += cel_list_cost(list->items[i].as.list);
+    return cost;
+}
+
 cel_value cel_list_build(cel_call *call, const cel_value *items, size_t n)
 {
     cel_value value = cel_list_value(call->arena, items, n);

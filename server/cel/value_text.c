@@ -13,6 +13,8 @@
 
 #include "server/cel/internal.h"
 
+enum { BYTES_PER_UNIT = 8 }; /* that are gone through for a work unit */
+
 /* A place in the document. */
 typedef struct reader {
     const char *at, *end;
@@ -257,7 +259,10 @@ static cel_value read_object(reader *r, int depth)
         n++;
     }
     take(r, '}');
-    object->map = (cel_map){.len = n, .ops = &object_ops, .data = object};
+    object->map = (cel_map){.len = n,
+                            .mask = (uint32_t)((size_t)(r->at - object->at) / BYTES_PER_UNIT),
+                            .ops = &object_ops,
+                            .data = object};
     return cel_of_map(&object->map);
 }
 

@@ -36,7 +36,8 @@ TEST_F(CelCost, GrowsWithTheSizes)
 {
     EXPECT_EQ(cost("tags.all(t, t != 'a')", {{2, "", 10}}), "1..299");
     EXPECT_EQ(cost("tags.all(t, t != 'a')", {{2, nullptr, 1000000}}), "1..29000009");
-    EXPECT_EQ(cost("r.tags.all(t, t != 'a')", {{0, "tags", 10}, {1, "tags", 10}}), "2..332");
+    EXPECT_EQ(cost("r.tags.all(t, t != 'a')", {{0, "tags", 10}, {1, "tags", 10}}), "2..551");
+    EXPECT_EQ(cost("r.tags.all(t, t != 'a')", {{1, "", 8}, {1, "tags", 10}}), "2..303");
     EXPECT_EQ(cost("'a' in r.tags", {{1, "tags", 3}}).substr(0, 3), "3..");
     EXPECT_EQ(cost("lists.range(x).map(i, lists.range(x).map(j, lists.range(x))).size() > 0"),
               "4..5088005097005077");

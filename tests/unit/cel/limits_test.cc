@@ -154,4 +154,40 @@ TEST(CelLimits, EndWhatDoubles)
     EXPECT_EQ(within(shared + "size(a))" + close), "2");
 }
 
+// A document of a megabyte, as a tree and as text.
+TEST(CelLimits, EndWhatLooksThroughDocuments)
+{
+    std::string text = "{";
+    const char *costly[] = {
+        "lists.range(100000).all(i, !has(v.none))",
+        "lists.range(100000).all(i, v.rows[0] == 0.0)",
+        "lists.range(100000).all(i, v.nested[0][0] == 0.0)",
+        "lists.range(100000).all(i, v.last == 1.0)",
+        "lists.range(100000).all(i, !('none' in v))",
+        "lists.range(100000).all(i, v == v)",
+    };
+
+    for (int i = 0; i < 20000; i++)
+        text += "\"member" + std::to_string(i) + "\": \"some text of this member\", ";
+    text += "\"rows\": [0" + repeat(", 1", 20000) + "], \"nested\": [[0]" +
+            repeat(", [1, 2, 3]", 5000) + "], \"last\": 1}";
+    for (bool tree : {false, true})
+        for (const char *each : costly) {
+            Cel cel({{"v", "dyn", cel_of_null()}});
+            wm_json *json;
+            wm_err err;
+
+            ASSERT_EQ(wm_json_parse(&cel.arena, text.data(), text.size(), &json, &err), WM_OK);
+            cel.values[0] = tree ? cel_json_view(&cel.arena, json)
+                                 : cel_json_text(&cel.arena, text.data(), text.size());
+            ASSERT_TRUE(cel.compile(each)) << each;
+            double from = now_ms();
+            cel_value value = cel.eval();
+            // Not cut short by the memory: a document may use all of it.
+            EXPECT_LE(now_ms() - from, 3 * ms_max) << each << (tree ? " tree" : " text");
+            ASSERT_EQ(value.kind, static_cast<uint32_t>(CEL_ERROR)) << each;
+            EXPECT_EQ(value.as.error->code, CEL_ERROR_COST) << each << (tree ? " tree" : " text");
+        }
+}
+
 } // namespace
