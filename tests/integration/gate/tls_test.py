@@ -10,6 +10,7 @@ import unittest
 
 import grpc
 
+import http2
 import support
 from http2 import Connection
 
@@ -123,6 +124,22 @@ class Tls(TlsCase):
         got = [reply.value for reply in count(support.S(value="2000 20000"), timeout=60)]
         self.assertEqual([int(value[:10]) for value in got], list(range(2000)))
         self.assertEqual({len(value) for value in got}, {20000})
+
+    def test_many_calls_at_once(self):
+        # More than the address may open at once: the rest waits in the gate and in the TLS library.
+        with self.files.tls(self.server.port) as sock:
+            connection = Connection(None, sock=sock)
+            connection.send(http2.frame(http2.WINDOW_UPDATE, 0, 0, b"\x40\0\0\0"))
+            connection.settle()
+            streams = range(1, 2001, 2)
+            connection.send(b"".join(http2.request("Echo", stream, "x" * 100) for stream in streams))
+            ended = set()
+            while len(ended) < len(streams):
+                got = connection.read()
+                self.assertIsNotNone(got, "%d calls have ended" % len(ended))
+                if got.kind == http2.HEADERS and got.flags & http2.END_STREAM:
+                    ended.add(got.stream)
+            self.assertEqual(ended, set(streams))
 
     def test_versions(self):
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
