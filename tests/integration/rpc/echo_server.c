@@ -580,7 +580,7 @@ typedef struct options {
     size_t n_lanes;
     uint64_t grace_ms;
     rpc_config config;
-    rpc_listener listeners[3];
+    rpc_listener listeners[4]; /* plaintext, then as the options come */
     rpc_limit limits[8];
     char limit_names[8][RPC_LIMIT_NAME_SIZE];
     const char *compressed[1];
@@ -623,8 +623,6 @@ static void option_other(options *options, const char *name, const char *value)
 
 static void options_read(options *options, int argc, char **argv)
 {
-    rpc_listener *tls = &options->listeners[1];
-
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--lanes") == 0)
             options->n_lanes = (size_t)atoi(argv[++i]);
@@ -637,11 +635,12 @@ static void options_read(options *options, int argc, char **argv)
         else if (strcmp(argv[i], "--quiet") == 0)
             wm_log_set_level(WM_LOG_ERROR);
         else if (strcmp(argv[i], "--tls") == 0 || strcmp(argv[i], "--mtls") == 0) {
+            rpc_listener *tls = &options->listeners[options->config.n_listeners++];
             bool is_mutual = strcmp(argv[i], "--mtls") == 0;
+            tls->address = "localhost:0";
             tls->cert_file = argv[++i];
             tls->key_file = argv[++i];
             tls->client_ca_file = is_mutual ? argv[++i] : NULL;
-            options->config.n_listeners = 2;
         } else if (strcmp(argv[i], "--take-compressed") == 0) {
             options->config.takes_compressed = true;
         } else {
@@ -699,7 +698,7 @@ int main(int argc, char **argv)
                    .interceptors = interceptors,
                    .n_interceptors = WM_ARRAY_LEN(interceptors),
                    .n_listeners = 1},
-        .listeners = {{.address = "127.0.0.1:0"}, {.address = "localhost:0"}, {0}},
+        .listeners = {{.address = "127.0.0.1:0"}},
     };
     lane *lanes[16];
     rpc_server *server;
@@ -728,9 +727,11 @@ int main(int argc, char **argv)
     }
     metrics_start(server, lanes, options.n_lanes);
     rpc_server_set_serving(server, true);
-    printf("{\"port\": %d, \"tls_port\": %d, \"http_port\": %d, \"memory_factor\": %d}\n",
+    printf("{\"port\": %d, \"tls_port\": %d, \"tls_port_2\": %d, \"http_port\": %d, "
+           "\"memory_factor\": %d}\n",
            rpc_server_port(server, 0),
            options.config.n_listeners > 1 ? rpc_server_port(server, 1) : 0,
+           options.config.n_listeners > 2 ? rpc_server_port(server, 2) : 0,
            obs_http_port(metrics.http), IS_SANITIZED ? 8 : 1);
     fflush(stdout);
 

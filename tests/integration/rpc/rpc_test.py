@@ -655,6 +655,7 @@ class Tls(unittest.TestCase):
         cls.certificate("client", "ca")
         cls.authority("other")
         cls.certificate("stranger", "other")
+        cls.certificate("second", "other")
 
     @classmethod
     def tearDownClass(cls):
@@ -691,13 +692,13 @@ class Tls(unittest.TestCase):
             "-CAcreateserial", "-copy_extensions", "copy", "-days", "2", "-out", name + ".pem",
         )
 
-    def echo(self, server, roots="ca", client=None):
+    def echo(self, server, roots="ca", client=None, port="tls_port"):
         credentials = grpc.ssl_channel_credentials(
             self.read(roots + ".pem"),
             self.read(client + ".key") if client else None,
             self.read(client + ".pem") if client else None,
         )
-        with grpc.secure_channel("localhost:%d" % server.ports["tls_port"], credentials) as channel:
+        with grpc.secure_channel("localhost:%d" % server.ports[port], credentials) as channel:
             method = channel.unary_unary("/waymark.test.Echo/Loop", S.SerializeToString, S.FromString)
             return method(S(value="x"), timeout=5).value
 
@@ -740,6 +741,20 @@ class Tls(unittest.TestCase):
         self.assertEqual(self.echo(server, client="client"), "x")
         self.assertRefused(server)
         self.assertRefused(server, client="stranger")
+
+    def test_listeners_have_credentials_of_their_own(self):
+        server = Server(
+            "--tls", self.path("server.pem"), self.path("server.key"),
+            "--mtls", self.path("second.pem"), self.path("second.key"), self.path("other.pem"),
+        )
+        self.addCleanup(server.stop)
+        self.assertEqual(server.unary("Loop", "plain"), "plain")
+        self.assertEqual(self.echo(server), "x")
+        self.assertEqual(self.echo(server, roots="other", client="second", port="tls_port_2"), "x")
+        self.assertRefused(server, roots="other")
+        self.assertRefused(server, roots="ca", client="second", port="tls_port_2")
+        self.assertRefused(server, roots="other", client="client", port="tls_port_2")
+        self.assertRefused(server, roots="other", port="tls_port_2")
 
     def test_a_renewed_certificate_needs_no_restart(self):
         for name in ("server.pem", "server.key"):
