@@ -47,7 +47,7 @@ TEST_F(ClientTest, UnaryCallsBackOnce)
     ASSERT_TRUE(outcome.Wait(2000));
     Free(client_);
     EXPECT_EQ(outcome.ended, 2000);
-    EXPECT_EQ(outcome.ok, 2000);
+    EXPECT_EQ(outcome.ok, 2000) << outcome.failure;
 }
 
 TEST_F(ClientTest, StatusCarriesDetails)
@@ -181,7 +181,7 @@ TEST_F(ClientTest, SeveralThreadsRunCallbacks)
         ASSERT_TRUE(outcome->Wait(300));
     waymark_client_free(client);
     for (auto &outcome : outcomes)
-        EXPECT_EQ(outcome->ok, 300);
+        EXPECT_EQ(outcome->ok, 300) << outcome->failure;
 }
 
 // A callback may start the next call.

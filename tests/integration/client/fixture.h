@@ -98,13 +98,16 @@ struct Tally {
     std::condition_variable changed;
     int ended = 0, ok = 0;
     waymark_code code = WAYMARK_OK;
-    std::string reason;
+    std::string reason, failure; // of the last that ended, and of the last that failed
 
     void End(const waymark_status *status)
     {
         std::lock_guard<std::mutex> hold(lock);
         ended++;
         ok += status->code == WAYMARK_OK;
+        if (status->code != WAYMARK_OK)
+            failure = std::string(waymark_code_name(status->code)) + " " + status->reason + ": " +
+                      status->message;
         code = status->code;
         reason = status->reason;
         changed.notify_all();
