@@ -233,24 +233,24 @@ static cel_ast *node_like(partial *p, const cel_ast *from, size_t n, int type)
     return ast;
 }
 
-/* As it was: the parts of a name, what is wrong in itself, and all of a residual. Types of other
- * programs may be those of an environment that is gone. */
-static cel_ast *copy_whole(partial *p, const cel_ast *from, bool typed)
+/* As it was: the parts of a name, what is wrong in itself, an operand. Without its types, which may
+ * be those of an environment that is gone. */
+static cel_ast *copy_whole(partial *p, const cel_ast *from)
 {
     cel_ast *ast;
 
     if (from->kind == AST_CONST)
         return node_const(p, from->pos, &from->value);
-    ast = node_like(p, from, from->n, typed && from->type ? from->type->kind : TYPE_DYN);
+    ast = node_like(p, from, from->n, TYPE_DYN);
     for (uint16_t i = 0; !p->call.fatal && i < from->n; i++)
-        ast->args[i] = copy_whole(p, from->args[i], typed);
+        ast->args[i] = copy_whole(p, from->args[i]);
     return ast;
 }
 
-/* A variable, which may be a selection to look at: "a.b". */
-static cel_ast *copy_name(partial *p, const cel_code *code)
+/* A variable, which may be a selection to look at: "a.b"; or any other node. */
+static cel_ast *copy_of(partial *p, const cel_code *code)
 {
-    cel_ast *ast = copy_whole(p, code->ast, false);
+    cel_ast *ast = copy_whole(p, code->ast);
 
     if (!p->call.fatal)
         ast->type = type_of_kind(code->type);
@@ -265,7 +265,7 @@ static cel_ast *node_over(partial *p, const cel_code *code, const part *parts)
     cel_ast *ast = node_like(p, from, from->n, code->type);
 
     if (!p->call.fatal && skip)
-        ast->args[0] = copy_whole(p, from->args[0], false);
+        ast->args[0] = copy_whole(p, from->args[0]);
     for (uint32_t i = 0; !p->call.fatal && i < code->n; i++)
         ast->args[i + skip] = node_of(p, code->args[i], parts[i]);
     return ast;
@@ -600,9 +600,9 @@ static part reduce_node(partial *p, const cel_code *code)
     if (code->ast->kind == AST_MACRO)
         return reduce_macro(p, code);
     if (code->run == cel_run_problem)
-        return part_of(PART_ERROR, copy_whole(p, code->ast, false));
+        return part_of(PART_ERROR, copy_whole(p, code->ast));
     if (code->run == cel_run_var || code->run == cel_run_local)
-        return part_of(p->open[code->id] ? PART_OPEN : PART_ERROR, copy_name(p, code));
+        return part_of(p->open[code->id] ? PART_OPEN : PART_ERROR, copy_of(p, code));
     return reduce_strict(p, code);
 }
 
@@ -718,16 +718,18 @@ cel_program *cel_program_some(const cel_program *program, const bool *kept, cel_
 {
     partial p = {.call = *call, .made = program_new()};
     operands all = {.error = {.kind = CEL_NULL}};
-    const cel_ast *from = program->ast;
-    bool several = program->code->run == cel_run_ops[OP_AND];
+    const cel_code *code = program->code;
+    bool several = code->run == cel_run_ops[OP_AND];
     part joined;
 
-    for (uint16_t i = 0; !p.call.fatal && i < (several ? from->n : 1); i++)
+    for (uint32_t i = 0; !p.call.fatal && i < (several ? code->n : 1); i++) {
+        const cel_code *operand = several ? code->args[i] : code;
+
         if (kept[i])
-            operands_take(&p, &all, several ? program->code->args[i] : program->code,
-                          part_of(PART_OPEN, copy_whole(&p, several ? from->args[i] : from, true)),
-                          false, OP_AND);
-    joined = operands_join(&p, &all, from->pos, false, OP_AND);
+            operands_take(&p, &all, operand, part_of(PART_OPEN, copy_of(&p, operand)), false,
+                          OP_AND);
+    }
+    joined = operands_join(&p, &all, code->pos, false, OP_AND);
     if (!p.call.fatal)
         program_finish(&p, program, joined.ast);
     *call = p.call;
