@@ -27,6 +27,7 @@
 #include "server/rpc/cork.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdatomic.h>
@@ -134,6 +135,7 @@ __attribute__((visibility("default"))) ssize_t sendmsg(int fd, const struct msgh
                                                        int flags)
 {
     ssize_t sent;
+    int error;
 
     if (!cork.is_open)
         return send_next()(fd, message, flags);
@@ -143,7 +145,10 @@ __attribute__((visibility("default"))) ssize_t sendmsg(int fd, const struct msgh
     }
     cork_hold(fd);
     sent = send_next()(fd, message, flags);
+    /* A unix socket refuses to be uncorked; the core must see EAGAIN, not that, or it closes. */
+    error = errno;
     if (cork.n_writes == cork.writes_max || cork.n_sockets == RPC_CORK_SOCKETS_MAX)
         cork_uncork();
+    errno = error;
     return sent;
 }
