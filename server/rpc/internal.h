@@ -315,6 +315,9 @@ void rpc_stream_core_done(rpc_stream *stream); /* loop: closed and final batch d
 void rpc_streams_check(rpc_queue *queue);      /* loop: the timer */
 void rpc_streams_stop(rpc_queue *queue);       /* loop: aborts all */
 
+/* ---- wake.c ---- */
+void rpc_wake_core(void);
+
 /* ---- health.c, reflection.c: services that every server has ---- */
 enum { RPC_REFLECTION_SERVICES = 2 };
 rpc_health *rpc_health_new(rpc_server *server);

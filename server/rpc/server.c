@@ -492,5 +492,6 @@ void rpc_server_free(rpc_server *server)
     free(server->ports);
     free(server->queues);
     free(server);
+    rpc_wake_core();
     grpc_shutdown();
 }
