@@ -376,7 +376,7 @@ bool gate_conn_adopt(gate_conn *conn, int64_t now_us)
 
     gate_address_format(&conn->address, peer);
     conn->number = end < 0 ? -1 : rpc_server_adopt(conn->gate->server, end, peer, identity);
-    gate_tls_identity_free(identity);
+    rpc_identity_free(identity);
     if (conn->number < 0) {
         if (conn->core_fd >= 0)
             close(conn->core_fd);

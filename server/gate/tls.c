@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "base/file.h"
 #include "base/log.h"
 
 enum { TLS_CERT, TLS_KEY, TLS_CLIENT_CA, TLS_FILES, TLS_READ_SIZE = 32 * 1024 };
@@ -164,22 +164,6 @@ static SSL_CTX *context_new(char *const files[TLS_FILES], wm_err *err)
 
 /* ---- listeners ---- */
 
-static bool files_have_changed(gate_tls *tls)
-{
-    bool have_changed = false;
-
-    for (size_t i = 0; i < TLS_FILES; i++) {
-        struct stat status;
-        if (tls->files[i] == NULL || stat(tls->files[i], &status) != 0)
-            continue;
-        if (status.st_mtim.tv_sec != tls->read_at[i].tv_sec ||
-            status.st_mtim.tv_nsec != tls->read_at[i].tv_nsec)
-            have_changed = true;
-        tls->read_at[i] = status.st_mtim;
-    }
-    return have_changed;
-}
-
 wm_code gate_tls_new(const rpc_listener *listener, gate_tls **made, wm_err *err)
 {
     const char *files[TLS_FILES] = {listener->cert_file, listener->key_file,
@@ -197,7 +181,7 @@ wm_code gate_tls_new(const rpc_listener *listener, gate_tls **made, wm_err *err)
             abort();
     uv_once(&method_once, method_init);
     /* Before they are read: what changes meanwhile is read again. */
-    (void)files_have_changed(tls);
+    (void)wm_files_changed(tls->files, tls->read_at, TLS_FILES);
     tls->context = context_new(tls->files, err);
     if (tls->context == NULL) {
         gate_tls_free(tls);
@@ -224,7 +208,7 @@ static void tls_renew(gate_tls *tls)
     wm_err err = {0};
     SSL_CTX *context;
 
-    if (!files_have_changed(tls))
+    if (!wm_files_changed(tls->files, tls->read_at, TLS_FILES))
         return;
     context = context_new(tls->files, &err);
     if (context == NULL) {
@@ -334,22 +318,4 @@ rpc_identity *gate_tls_identity(const SSL *ssl)
     GENERAL_NAMES_free(names);
     ERR_clear_error();
     return identity;
-}
-
-static void texts_free(char **texts, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        free(texts[i]);
-    free(texts);
-}
-
-void gate_tls_identity_free(rpc_identity *identity)
-{
-    if (identity == NULL)
-        return;
-    texts_free(identity->dns, identity->n_dns);
-    texts_free(identity->uris, identity->n_uris);
-    texts_free(identity->emails, identity->n_emails);
-    free(identity->common_name);
-    free(identity);
 }

@@ -41,9 +41,8 @@ void gate_tls_free(gate_tls *tls);
 SSL *gate_tls_accept(gate_tls *tls, gate_tls_io *io);
 /* After the handshake: has the client agreed to HTTP/2? */
 bool gate_tls_is_h2(const SSL *ssl);
-/* The names in the client's certificate, or NULL. */
+/* The names in the client's certificate, for rpc_identity_free(); or NULL. */
 rpc_identity *gate_tls_identity(const SSL *ssl);
-void gate_tls_identity_free(rpc_identity *identity);
 
 #ifdef __cplusplus
 }

@@ -85,7 +85,7 @@ static void texts_free(char **texts, size_t n)
     free(texts);
 }
 
-static void identity_free(rpc_identity *identity)
+void rpc_identity_free(rpc_identity *identity)
 {
     if (identity == NULL)
         return;
@@ -148,7 +148,7 @@ static void entries_init(rpc_adoption *adoption)
 static void entry_clear(adopted *entry)
 {
     free(entry->peer);
-    identity_free(entry->identity);
+    rpc_identity_free(entry->identity);
     *entry = (adopted){0};
 }
 
@@ -242,7 +242,7 @@ void rpc_server_abandon(rpc_server *server, int number)
 
     uv_mutex_lock(&server->adoption->mutex);
     entry->closed_us = wm_monotonic_us();
-    identity_free(entry->identity);
+    rpc_identity_free(entry->identity);
     entry->identity = NULL;
     uv_mutex_unlock(&server->adoption->mutex);
 }

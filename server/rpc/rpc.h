@@ -94,6 +94,8 @@ typedef struct rpc_identity {
     char **dns, **uris, **emails; /* alternative names; spiffe://... is a URI */
     size_t n_dns, n_uris, n_emails;
 } rpc_identity;
+/* Of one that was made on the heap; NULL is none. */
+void rpc_identity_free(rpc_identity *identity);
 
 /* ---- what a handler reads ---- */
 void *rpc_ctx(const rpc_call *call);

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/grpc_security.h"
 #include "base/log.h"
 #include "server/rpc/internal.h"
@@ -48,22 +48,6 @@ static char *file_read(const char *path, wm_err *err)
     return text;
 }
 
-static bool tls_is_changed(rpc_tls *tls)
-{
-    bool is_changed = false;
-
-    for (size_t i = 0; i < TLS_FILES; i++) {
-        struct stat status;
-        if (tls->files[i] == NULL || stat(tls->files[i], &status) != 0)
-            continue;
-        if (status.st_mtim.tv_sec != tls->read_at[i].tv_sec ||
-            status.st_mtim.tv_nsec != tls->read_at[i].tv_nsec)
-            is_changed = true;
-        tls->read_at[i] = status.st_mtim;
-    }
-    return is_changed;
-}
-
 static grpc_ssl_server_certificate_config *tls_read(const rpc_tls *tls, wm_err *err)
 {
     grpc_ssl_server_certificate_config *config = NULL;
@@ -96,7 +80,7 @@ tls_fetch(void *user_data, grpc_ssl_server_certificate_config **config)
     bool is_changed;
 
     uv_mutex_lock(&tls->mutex);
-    is_changed = tls_is_changed(tls);
+    is_changed = wm_files_changed(tls->files, tls->read_at, TLS_FILES);
     uv_mutex_unlock(&tls->mutex);
     if (!is_changed)
         return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
