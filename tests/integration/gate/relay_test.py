@@ -38,11 +38,12 @@ class Relay(support.Case):
         connection.close()
 
     def test_many_calls_at_once(self):
-        # Hundreds at once: see the open problem in the README of the gate.
-        echo = support.method(self.channel, "Echo")
-        for _ in range(30):
-            futures = [echo.future(support.S(value=str(i)), timeout=60) for i in range(100)]
-            self.assertEqual([f.result().value for f in futures], [str(i) for i in range(100)])
+        # Each on a connection of its own: its first write to the core is the largest.
+        for _ in range(10):
+            with self.server.channel() as channel:
+                echo = support.method(channel, "Echo")
+                futures = [echo.future(support.S(value=str(i)), timeout=60) for i in range(1000)]
+                self.assertEqual([f.result().value for f in futures], [str(i) for i in range(1000)])
 
     def test_cancelled_calls_are_cancelled(self):
         before = support.stats(self.channel)

@@ -116,6 +116,8 @@ class TlsCase(support.Case):
 
 
 class Tls(TlsCase):
+    ARGS = ("--limit", "streams=1024")
+
     def test_calls_streams_and_large_messages(self):
         self.assertEqual(support.call(self.channel, "Echo", "hello"), "hello")
         text = "x" * 3000000
