@@ -117,7 +117,8 @@ struct cel_map {
     const void *data;
 };
 
-/* A view's `mask` is the work units that finding a name costs beyond a quarter of one for each member. */
+/* A view's `mask` is the work units that finding a name costs beyond a quarter of one for each
+ * member. */
 struct cel_map_ops {
     /* False when there is no such key. Only asked for keys of kind STRING. */
     bool (*find)(const cel_map *map, wm_arena *arena, const char *key, size_t len,
