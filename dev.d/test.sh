@@ -18,6 +18,13 @@ test_labels() {
     printf '%s\n' "$labels"
 }
 
+# without_tag TAG: of the labels on stdin those whose target does not have it.
+without_tag() {
+    local tagged
+    tagged=$(bazel query --noshow_progress --output=label "attr(tags, '\\b$1\\b', tests(//...))" 2>/dev/null)
+    grep -vxF "${tagged:-none}" || true
+}
+
 # find_go_tool NAME MODULE@VERSION: where the program is.  It is not in Debian: where Go is at hand it
 # is built once; else nothing is printed and its tests say they skip.
 find_go_tool() {
@@ -100,6 +107,9 @@ cmd_test() {
     need build run test grpcpp # the peer of h2spec's cases
     mkdir -p "$WORK_DIR"
     found=$(test_labels "$@")
+    case $config in
+        asan | tsan) found=$(without_tag no-sanitizer <<<"$found") ;;
+    esac
     [ -n "$found" ] || die 1 "no test matches: $*"
     mapfile -t labels <<<"$found"
     step "Testing ${#labels[@]} targets ($config)"

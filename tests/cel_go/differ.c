@@ -66,7 +66,7 @@ static known_difference known_differences[] = {
     {.name = "optMap() of null", .reason = "go over an optional, not a null_type"},
     {.name = "bytes or a string as the range of a macro", .reason = "a macro over a "},
     {.name = "NaN compared with what is no number", .reason = "have no order"},
-    {.name = "null among values of one type", .reason = "null_type and int"},
+    {.name = "null among values of one type", .reason = "null_type"},
     {.name = "types beside optionals", .reason = "does not take type and optional_type(dyn)"},
     {.name = "a map has no order", .expression = ".filter(", .ours = "O("},
     {.name = "lists that hold null", .reason = "'in' does not take", .expression = "null"},
@@ -93,6 +93,7 @@ static known_difference known_differences[] = {
     {.name = "!!x and --x are two operators", .expression = "!!"},
     {.name = "line ends in base64", .reason = "not base64"},
     {.name = "cel-go cannot bind a type", .expression = "cel.bind(", .theirs = "E"},
+    {.name = "cel-go cannot bind a type", .expression = "ptFlatMap(v", .theirs = "E"},
     {.name = "member functions that are none", .reason = "no such overload: ip(string)"},
     /* What the lines above say, where another error of ours hides it. */
     {.name = "fields and indexes of what has none, further up", .expression = ".?", .parsed = true},

@@ -419,9 +419,10 @@ static const char *choose(grammar *g, const production *table, size_t n, char le
 
 static char any_letter(grammar *g)
 {
-    static const char letters[] = "biudsytDlLmMonT";
+    static const char letters[] = "mMbiudsytDlLonT";
+    size_t skip = g->ordered > 0 ? 2 : 0;
 
-    return letters[below(g, sizeof(letters) - 1)];
+    return letters[skip + below(g, sizeof(letters) - 1 - skip)];
 }
 
 /* A variable of the type: a macro's, now and then, or one of the declared. */
@@ -451,13 +452,28 @@ static void put_constant(grammar *g, char letter, wm_buf *out)
 
 static void put_operand(grammar *g, char letter, wm_buf *out);
 
+static bool makes_list(const char *macro)
+{
+    static const char *const names[] = {".map(", ".filter(", ".transformList("};
+
+    for (size_t i = 0; i < WM_ARRAY_LEN(names); i++)
+        if (strncmp(macro, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
 static void put_template(grammar *g, const char *text, wm_buf *out)
 {
     size_t first = g->n_bound;
 
     for (const char *at = text; *at; at++) {
         if (*at == '$') {
+            /* A macro over a map goes through it in any order, which a list would show. */
+            bool shows_order = at[1] != 'm' && makes_list(at + 2);
+
+            g->ordered += shows_order;
             put_operand(g, *++at, out);
+            g->ordered -= shows_order;
         } else if (*at == '#' && g->n_bound < sizeof(g->bound)) {
             wm_buf_printf(out, "v%zu", g->n_bound);
             g->bound[g->n_bound++] = *++at;

@@ -21,6 +21,7 @@ typedef struct grammar {
     uint64_t state;    /* of the generator; any seed */
     int wrong_percent; /* how often an operand is of another type than asked for */
     int depth;
+    int ordered;    /* above 0: inside what must not become a map */
     size_t n_bound; /* variables of the macros that are open */
     char bound[32]; /* their types */
 } grammar;

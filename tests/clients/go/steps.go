@@ -132,7 +132,8 @@ func (s *scenario) stream(ctx context.Context) error {
 	}
 }
 
-// The first message says that the watch is on; what is committed after it is seen.
+// The first message says that the watch is on: what is committed after it is seen, and the ENTER of
+// just before may be.
 func (s *scenario) watch(ctx context.Context) error {
 	watching, cancel := context.WithCancel(context.Background())
 	s.watchCancel = cancel
@@ -151,7 +152,7 @@ func (s *scenario) watch(ctx context.Context) error {
 	}
 	_, err = s.tracks.ReportPositions(ctx,
 		&geopb.ReportPositionsRequest{Positions: []*geopb.Position{s.fix("van", 120, 2)}})
-	for err == nil && len(reply.Events) == 0 {
+	for err == nil && (len(reply.Events) == 0 || reply.Events[0].Kind == geopb.CrossingKind_CROSSING_KIND_ENTER) {
 		reply, err = call.Recv()
 	}
 	if err != nil {

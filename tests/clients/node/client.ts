@@ -24,7 +24,7 @@ import {
   WatchFenceEventsRequest,
   type WatchFenceEventsResponse,
 } from "./gen/waymark/geo/v1/fence_service.js";
-import { CrossingKind, Fence, Position, PositionOutcome } from "./gen/waymark/geo/v1/geo.js";
+import { CrossingKind, Fence, type FenceEvent, Position, PositionOutcome } from "./gen/waymark/geo/v1/geo.js";
 import {
   GetEntityRequest,
   ReportPositionsRequest,
@@ -197,7 +197,8 @@ const steps = {
     equal(crossings, [[5, CrossingKind.CROSSING_KIND_ENTER], [15, CrossingKind.CROSSING_KIND_EXIT]]);
   },
 
-  /* The first message says that the watch is on; what is committed after it is seen. */
+  /* The first message says that the watch is on: what is committed after it is seen, and the ENTER
+   * of just before may be. */
   async watch() {
     watchCall = fences.watchFenceEvents(WatchFenceEventsRequest.create({ entityIds: [`${NAME}-van`] }), me, within());
     const next = (): Promise<WatchFenceEventsResponse> =>
@@ -213,10 +214,13 @@ const steps = {
     let reply = await next();
     ok(reply.resumeToken);
     await reportPositions(fix("van", 120, 2));
-    do reply = await next();
-    while (reply.events.length === 0);
+    let events: FenceEvent[];
+    do {
+      reply = await next();
+      events = reply.events.filter((event) => event.kind !== CrossingKind.CROSSING_KIND_ENTER);
+    } while (events.length === 0);
     equal(
-      reply.events.map((event) => [event.fenceId, event.kind]),
+      events.map((event) => [event.fenceId, event.kind]),
       [[`${NAME}-yard`, CrossingKind.CROSSING_KIND_EXIT]],
     );
   },
