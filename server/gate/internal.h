@@ -22,14 +22,15 @@ enum {
     GATE_CHUNK_MIN = 4096,        /* from the core, for a client that is slow to take them */
     /* A chunk as TLS records, and what the library has to say besides. */
     GATE_OUT_SIZE = GATE_CHUNK_SIZE + 64 * 1024,
-    GATE_SWEEP_MS = 250,            /* between two looks at the clock of each connection */
-    GATE_END_TICK_MS = 10,          /* the same for those that end */
-    GATE_PACE_TICK_MS = 1,          /* and for those whose streams wait */
-    GATE_PACE_STREAMS = 64,         /* that one connection may open before others have a turn */
-    GATE_ORPHAN_STREAM_US = 50,     /* that the core may take to cancel a stream, and others wait */
-    GATE_ORPHAN_STREAMS_MIN = 16,   /* fewer are cancelled at once in any case */
-    GATE_ORPHAN_STREAMS_MAX = 8192, /* that wait to be cancelled */
-    GATE_CUT_LINGER_US = 80 * 1000, /* for GOAWAY to leave after a breach */
+    GATE_SWEEP_MS = 250,    /* between two looks at the clock of each connection */
+    GATE_END_TICK_MS = 10,  /* the same for those that end */
+    GATE_PACE_TICK_MS = 1,  /* and for those whose streams wait */
+    GATE_PACE_STREAMS = 64, /* that one connection may open before others have a turn */
+    /* To cancel a stream: twice what the core takes, so that others work in between. */
+    GATE_ORPHAN_STREAM_US = 100,
+    GATE_ORPHAN_STREAMS_MIN = 16,     /* fewer are cancelled at once in any case */
+    GATE_ORPHAN_STREAMS_MAX = 8192,   /* that wait to be cancelled */
+    GATE_CUT_LINGER_US = 80 * 1000,   /* for GOAWAY to leave after a breach */
     GATE_END_LINGER_US = 1000 * 1000, /* for the client to hang up after the core has */
     GATE_SLOW_READER_BYTES = 1024,    /* that a slow client takes at least in slow_reader_ms */
     GATE_LOGS_PER_S = 5,
