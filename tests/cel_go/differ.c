@@ -94,6 +94,10 @@ static known_difference known_differences[] = {
     {.name = "line ends in base64", .reason = "not base64"},
     {.name = "cel-go cannot bind a type", .expression = "cel.bind(", .theirs = "E"},
     {.name = "cel-go cannot bind a type", .expression = "ptFlatMap(v", .theirs = "E"},
+    {.name = "cel-go cannot bind a type", .expression = "protobuf.Timestamp)", .theirs = "E"},
+    {.name = "cel-go cannot bind a type", .expression = " list)", .theirs = "E"},
+    {.name = "cel-go cannot bind a type", .expression = " int)", .theirs = "E"},
+    {.name = "cel-go cannot bind a type", .expression = " string)", .theirs = "E"},
     {.name = "member functions that are none", .reason = "no such overload: ip(string)"},
     /* What the lines above say, where another error of ours hides it. */
     {.name = "fields and indexes of what has none, further up", .expression = ".?", .parsed = true},
