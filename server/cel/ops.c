@@ -399,6 +399,8 @@ cel_value cel_op_in(cel_call *call, const cel_value *args)
 /* The place that a key names in a list; false when it is no index at all. */
 static bool index_of(const cel_value *key, uint64_t *index)
 {
+    if (key->kind == CEL_UINT && key->as.natural > INT64_MAX)
+        return false; /* no int, so no index, however long the list */
     if (key->kind == CEL_INT || key->kind == CEL_UINT) {
         *index = key->as.natural; /* a negative one is far out of range */
         return true;

@@ -1,7 +1,8 @@
 // The other half of ../differ.c and ../speed.c: cel-go evaluates what they send.
 //
 //	peer judge    reads blocks of lines and answers each expression with two verdicts,
-//	              parsed only and checked: a value as show.go writes it, E, or P when it is refused
+//	              parsed only and checked: a value as show.go writes it, E when it fails, L when it
+//	              cannot be planned, P when it is refused; L and P with the cause, see why.go
 //	peer speed    reads the expressions and values to time, see speed.go
 package main
 
@@ -130,14 +131,20 @@ func (j *judge) constant(expression string) (ref.Val, error) {
 func (j *judge) evaluate(ast *cel.Ast, vars map[string]any) (verdict string) {
 	defer func() {
 		if recover() != nil {
-			verdict = "panic"
+			verdict = "E:panic"
 		}
 	}()
 	program, err := j.env.Program(ast)
 	if err != nil {
-		return "E"
+		return "L:" + causeOf(err)
 	}
 	value, _, err := program.Eval(vars)
+	if err != nil && strings.Contains(err.Error(), "internal error") {
+		return "E:panic"
+	}
+	if err != nil && strings.Contains(err.Error(), "no such overload: math.@") {
+		return "E:math"
+	}
 	if err != nil {
 		return "E"
 	}
@@ -153,12 +160,12 @@ func (j *judge) verdicts(text string) string {
 	}
 	parsed, issues := j.env.Parse(expression)
 	if issues.Err() != nil {
-		return "P P"
+		return "P:" + causeOf(issues.Err()) + " P:" + causeOf(issues.Err())
 	}
 	loose := j.evaluate(parsed, j.vars[set])
 	checked, issues := j.env.Check(parsed)
 	if issues.Err() != nil {
-		return loose + " P"
+		return loose + " P:" + causeOf(issues.Err())
 	}
 	return loose + " " + j.evaluate(checked, j.vars[set])
 }
