@@ -42,8 +42,8 @@ class Server:
         return len(os.listdir("/proc/%d/fd" % self.process.pid))
 
     def log_text(self):
-        self.log.seek(0)
-        return self.log.read().decode()
+        # Not by seek() and read(): the server writes at the offset that we share with it.
+        return os.pread(self.log.fileno(), os.fstat(self.log.fileno()).st_size, 0).decode()
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
@@ -80,6 +80,16 @@ def wait_for(condition, seconds=20):
         if time.monotonic() > until:
             raise AssertionError("the condition was not met in %s seconds" % seconds)
         time.sleep(0.01)
+
+
+def wait_for_stats(channel, **at_least):
+    """More is fine: what the cases before have left behind may still come in."""
+
+    def are_reached():
+        now = stats(channel)
+        return all(now[name] >= value for name, value in at_least.items())
+
+    wait_for(are_reached)
 
 
 class Case(unittest.TestCase):
