@@ -4,9 +4,10 @@
  *
  * The core learns of a connection with the whole preface, so that peers which connect and say
  * nothing, or nonsense, cost it nothing. A breach, the core's hanging up and the stop of the server
- * lead to `end`: the core's side is closed, what is pending leaves, with GOAWAY after a breach,
- * then FIN, and what the client still sends is thrown away until it hangs up or time is over (a
- * close with unread bytes would send RST, which can overtake the GOAWAY).
+ * lead to `end`: the core's side is closed, what is pending leaves, then FIN, and what the client
+ * still sends is thrown away until it hangs up or time is over (a close with unread bytes would
+ * send RST, which can overtake the last word). After a breach that word is GOAWAY: the core's side
+ * stays open until the frame that is on its way is whole.
  *
  * Every function that may close a connection answers false then, and nobody touches it after that
  * but for its memory, which stays until the loop has let go of its handles.
@@ -212,40 +213,59 @@ static bool say_goodbye(gate_conn *conn)
 
 static void end_flush(gate_conn *conn)
 {
-    if (gate_flush_to_client(conn) && conn->to_client.size == 0 && !say_goodbye(conn))
+    if (gate_flush_to_client(conn) && conn->to_client.size == 0 && conn->core_fd < 0 &&
+        !say_goodbye(conn))
         return;
     gate_conn_poll(conn);
 }
 
 static void end_tick(uv_timer_t *timer);
 
-void gate_conn_end(gate_conn *conn, int64_t linger_us)
+/* From here on nothing more is relayed, and time is bounded. */
+static void end_begin(gate_conn *conn, int64_t linger_us)
 {
     gate_worker *worker = conn->worker;
     int64_t now_us = wm_monotonic_us();
 
-    core_close(conn);
+    if (conn->end_us != 0)
+        return;
     stage_set(conn, GATE_AT_END, now_us);
     conn->end_us = now_us + linger_us;
     DL_DELETE(worker->conns, conn);
     if (worker->ending == NULL)
         uv_timer_start(&worker->end_timer, end_tick, GATE_END_TICK_MS, GATE_END_TICK_MS);
     DL_APPEND(worker->ending, conn);
+}
+
+void gate_conn_end(gate_conn *conn)
+{
+    core_close(conn);
+    end_begin(conn, GATE_END_LINGER_US);
     end_flush(conn);
 }
 
-/* True when GOAWAY is on its way. */
-static bool goaway(gate_conn *conn, uint32_t code)
+static bool goaway(gate_conn *conn)
 {
     uint8_t bytes[GATE_FRAME_HEADER_SIZE + GATE_GOAWAY_SIZE];
     size_t size = 0;
 
-    if (conn->core_fd < 0 || !gate_finish_frame(conn))
-        return !conn->is_closed;
     if (!conn->budget.is_server_settled) /* a server's first frame is SETTINGS */
         size = gate_write_settings(bytes);
-    size += gate_write_goaway(bytes + size, conn->last_relayed, code);
+    size += gate_write_goaway(bytes + size, conn->last_relayed, conn->goaway_code);
     return gate_send_to_client(conn, bytes, size);
+}
+
+/* GOAWAY has its place after the frame that the core is writing. */
+static void cut_finish(gate_conn *conn)
+{
+    if (!gate_finish_frame(conn))
+        return;
+    if (!gate_scan_is_between(&conn->out)) {
+        gate_conn_poll(conn);
+        return;
+    }
+    if (goaway(conn))
+        gate_conn_end(conn);
 }
 
 void gate_conn_cut(gate_conn *conn, gate_breach breach)
@@ -257,9 +277,11 @@ void gate_conn_cut(gate_conn *conn, gate_breach breach)
         gate_conn_close(conn);
         return;
     }
-    stage_set(conn, GATE_AT_END, wm_monotonic_us()); /* nothing below cuts again */
-    if (goaway(conn, breach == GATE_IDLE ? GATE_NO_ERROR : GATE_ENHANCE_YOUR_CALM))
-        gate_conn_end(conn, breach == GATE_IDLE ? GATE_END_LINGER_US : GATE_CUT_LINGER_US);
+    conn->goaway_code = breach == GATE_IDLE ? GATE_NO_ERROR : GATE_ENHANCE_YOUR_CALM;
+    gate_stop_waiting(conn);
+    gate_pending_free(conn->gate, &conn->to_core);
+    end_begin(conn, breach == GATE_IDLE ? GATE_END_LINGER_US : GATE_CUT_LINGER_US);
+    cut_finish(conn);
 }
 
 static void end_tick(uv_timer_t *timer)
@@ -447,7 +469,7 @@ static void core_ready(uv_poll_t *poll, int status, int events)
     if (conn->is_closed || conn->core_fd < 0)
         return;
     if (status < 0) {
-        gate_conn_end(conn, GATE_END_LINGER_US);
+        gate_conn_end(conn);
         return;
     }
     if (events & UV_WRITABLE) {
@@ -455,8 +477,12 @@ static void core_ready(uv_poll_t *poll, int status, int events)
         if (conn->to_core.size == 0 && !core_taken(conn))
             return;
     }
-    if ((events & UV_READABLE) && conn->to_client.size == 0)
-        (void)gate_relay_from_core(conn);
+    if ((events & UV_READABLE) && conn->to_client.size == 0) {
+        if (conn->times.stage == GATE_AT_END)
+            cut_finish(conn);
+        else
+            (void)gate_relay_from_core(conn);
+    }
     gate_conn_poll(conn);
 }
 

@@ -30,8 +30,8 @@ enum {
     GATE_ORPHAN_STREAM_US = 100,
     GATE_ORPHAN_STREAMS_MIN = 16,     /* fewer are cancelled at once in any case */
     GATE_ORPHAN_STREAMS_MAX = 8192,   /* that wait to be cancelled */
-    GATE_CUT_LINGER_US = 80 * 1000,   /* for GOAWAY to leave after a breach */
     GATE_END_LINGER_US = 1000 * 1000, /* for the client to hang up after the core has */
+    GATE_CUT_LINGER_US = 80 * 1000,   /* after a breach, for GOAWAY to leave too */
     GATE_SLOW_READER_BYTES = 1024,    /* that a slow client takes at least in slow_reader_ms */
     GATE_LOGS_PER_S = 5,
     GATE_US_PER_S = 1000000,
@@ -147,6 +147,7 @@ struct gate_conn {
     gate_budget budget;
     gate_times times;
     uint32_t last_relayed; /* the highest stream that the core may have seen */
+    uint32_t goaway_code;  /* after a breach */
     gate_pending waiting;  /* from the client, for the address to be allowed more streams */
     gate_pending to_core, to_client;
     uint32_t told_opened, told_ended, told_open; /* what the address knows of the streams */
@@ -166,8 +167,8 @@ void gate_conn_accept(gate *gate, size_t listener, int fd, const gate_address *a
 /* On its loop: at once, without a word. The connection is gone when this returns. */
 void gate_conn_close(gate_conn *conn);
 /* Closes the core's side, lets what is pending leave, says goodbye, waits for the client to hang
- * up until `linger_us` from now. */
-void gate_conn_end(gate_conn *conn, int64_t linger_us);
+ * up, but not for ever. */
+void gate_conn_end(gate_conn *conn);
 /* Counts a breach and ends the connection, with GOAWAY if it can be said. */
 void gate_conn_cut(gate_conn *conn, gate_breach breach);
 /* Hands the connection to the core. False: it is closed. */
@@ -205,8 +206,8 @@ WM_MUST_USE bool gate_send_to_client(gate_conn *conn, const uint8_t *bytes, size
 WM_MUST_USE bool gate_send_records(gate_conn *conn);
 /* Reads what the client still sends and forgets it. False: the client has hung up. */
 WM_MUST_USE bool gate_discard(gate_conn *conn);
-/* Brings what goes to the client to the end of a frame, as far as the core's bytes are there.
- * False: they are not. */
+/* Brings what goes to the client to the end of a frame, as far as the core's bytes are there; the
+ * scan of `out` says how far that is. */
 WM_MUST_USE bool gate_finish_frame(gate_conn *conn);
 void gate_pending_free(gate *gate, gate_pending *pending);
 

@@ -244,7 +244,7 @@ bool gate_relay_from_core(gate_conn *conn)
     int64_t now_us;
 
     if (n == 0 || is_error(n)) {
-        gate_conn_end(conn, GATE_END_LINGER_US);
+        gate_conn_end(conn);
         return false;
     }
     if (n < 0)
@@ -276,8 +276,12 @@ bool gate_finish_frame(gate_conn *conn)
         if (missing > GATE_CHUNK_SIZE)
             missing = GATE_CHUNK_SIZE;
         n = recv(conn->core_fd, chunk, missing, MSG_DONTWAIT);
-        if (n <= 0)
+        if (n == 0 || is_error(n)) {
+            gate_conn_end(conn);
             return false;
+        }
+        if (n < 0)
+            return true;
         (void)core_inspect(conn, chunk, (size_t)n, wm_monotonic_us());
         if (!gate_send_to_client(conn, chunk, (size_t)n))
             return false;

@@ -58,7 +58,7 @@ class Connection:
         self.socket = sock or socket.create_connection(
             ("127.0.0.1", port), timeout=20, source_address=(source, 0) if source else None
         )
-        self.buffer = b""
+        self.buffer, self.at = b"", 0
         self.settled = False
         if before:
             self.send(before)
@@ -79,20 +79,23 @@ class Connection:
     def read(self):
         """The next frame; None at the end of the connection."""
         while True:
-            if len(self.buffer) >= 9:
-                size = int.from_bytes(self.buffer[:3], "big")
-                if len(self.buffer) >= 9 + size:
-                    kind, flags = self.buffer[3], self.buffer[4]
-                    stream = int.from_bytes(self.buffer[5:9], "big")
-                    payload, self.buffer = self.buffer[9 : 9 + size], self.buffer[9 + size :]
-                    return Frame(kind, flags, stream, payload)
+            left = len(self.buffer) - self.at
+            size = int.from_bytes(self.buffer[self.at : self.at + 3], "big")
+            if left >= 9 and left >= 9 + size:
+                header = self.buffer[self.at : self.at + 9]
+                payload = self.buffer[self.at + 9 : self.at + 9 + size]
+                self.at += 9 + size
+                return Frame(header[3], header[4], int.from_bytes(header[5:9], "big"), payload)
             try:
                 received = self.socket.recv(1 << 20)
             except ConnectionError:
                 received = b""
             if not received:
                 return None
-            self.buffer += received
+            self.buffer, self.at = self.buffer[self.at :] + received, 0
+
+    def is_between_frames(self):
+        return self.at == len(self.buffer)
 
     def read_until(self, wanted):
         """Frames up to the first of which wanted(frame) holds, or up to the end."""
@@ -127,7 +130,7 @@ class Connection:
     def end(self):
         """Reads to the end of the connection: (last stream id and code of GOAWAY or None, frames)."""
         frames = self.read_until(lambda f: False)
-        assert not self.buffer, "the connection ended inside a frame"
+        assert self.is_between_frames(), "the connection ended inside a frame"
         goaways = [f for f in frames if f.kind == GOAWAY]
         if not goaways:
             return None, frames

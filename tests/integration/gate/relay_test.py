@@ -48,19 +48,18 @@ class Relay(support.Case):
     def test_cancelled_calls_are_cancelled(self):
         before = support.stats(self.channel)
         call = support.method(self.channel, "Hold").future(support.S(value="x"))
-        support.wait_for(lambda: support.stats(self.channel)["held_calls"] > before["held_calls"])
+        support.wait_for_stats(self.channel, held_calls=before["held_calls"] + 1)
         call.cancel()
-        # Those of the cases before may still come in.
-        support.wait_for(lambda: support.stats(self.channel)["cancelled"] > before["cancelled"])
+        support.wait_for_stats(self.channel, cancelled=before["cancelled"] + 1)
 
     def test_a_client_that_goes_takes_its_calls_along(self):
-        before = support.stats(self.channel)["cancelled"]
+        before = support.stats(self.channel)
         connection = Connection(self.server.port)
         for n in range(10):
             connection.send(http2.request("Hold", 2 * n + 1))
-        connection.settle()
+        support.wait_for_stats(self.channel, held_calls=before["held_calls"] + 10)
         connection.close()
-        support.wait_for(lambda: support.stats(self.channel)["cancelled"] >= before + 10)
+        support.wait_for_stats(self.channel, cancelled=before["cancelled"] + 10)
 
     def test_a_slow_reader_costs_little_and_gets_everything(self):
         rss = self.server.rss_kb()
