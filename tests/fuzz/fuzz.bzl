@@ -2,10 +2,8 @@
 
     fuzz_target(name = "x_fuzz", srcs = ["x_fuzz.c"], corpus = glob(["x_corpus/*"]), deps = [...])
 
-makes :x_fuzz_test, which replays the corpus with a few changes in any build, and :x_fuzz,
-to be built and run by hand:
-
-    bazel run --config=clang --config=asan //tests/fuzz:x_fuzz -- "$PWD/tests/fuzz/x_corpus" -max_total_time=600
+makes :x_fuzz_test, which replays the corpus with a few changes in any build, and :x_fuzz, which
+./dev fuzz x builds with --config=fuzz and runs.
 """
 
 def fuzz_target(name, srcs, corpus, deps):
@@ -21,7 +19,6 @@ def fuzz_target(name, srcs, corpus, deps):
         name = name,
         testonly = True,
         srcs = srcs,
-        copts = ["-fsanitize=fuzzer"],
         linkopts = ["-fsanitize=fuzzer"],
         tags = ["manual"],
         deps = deps,
