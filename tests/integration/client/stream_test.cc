@@ -136,13 +136,17 @@ TEST_F(StreamTest, ClientStreamWritesWhenWritable)
 
 struct TalkRun {
     Outcome outcome;
-    std::atomic<int64_t> sent{0}, received{0};
+    std::mutex mutex;
+    int64_t sent = 0;
+    std::atomic<int64_t> received{0};
     int64_t last = 3000;
 };
 
 void TalkNext(TalkRun *run, waymark_stream *stream)
 {
     TalkRequest message = WAYMARK__TESTING__V1__TALK_REQUEST__INIT;
+    // The first time here, while the client's thread may already have the answer.
+    std::lock_guard<std::mutex> guard(run->mutex);
     message.number = run->sent + 1;
     if (run->sent == run->last)
         waymark_stream_close(stream);
