@@ -2,9 +2,9 @@
  *
  * Two walks over the code. mark() finds what is open, that is, depends on something unknown.
  * reduce() evaluates what is not, by the functions of eval.c, and makes a tree of the rest: what
- * is known stands in it as constants. Where an operand decides alone (&&, ||, ? :, all, exists)
- * the rest goes, also what is unknown; an error stays in its place, because another operand may
- * still make it not matter.
+ * is known stands in it as constants. Where an operand decides alone (&&, ||, ? :, all, exists, an
+ * optional without a value) the rest goes, also what is unknown; an error stays in its place,
+ * because another operand may still make it not matter.
  *
  * all() and exists() over known elements become && and ||, so that each element is decided for
  * itself. Other macros stay macros, over what is known of their range, when their bodies are open.
@@ -458,6 +458,20 @@ static part reduce_cond(partial *p, const cel_code *code)
     return part_wrong(error, node_over(p, code, parts));
 }
 
+/* A node whose first argument may make that the second one is not looked at, but does not here. */
+static part reduce_second(partial *p, const cel_code *code, part first)
+{
+    part parts[2] = {first, reduce(p, code->args[1])};
+
+    if (parts[0].kind == PART_OPEN)
+        return part_of(PART_OPEN, node_over(p, code, parts));
+    if (parts[0].kind == PART_ERROR || parts[1].kind == PART_ERROR)
+        return part_wrong(parts[parts[0].kind != PART_ERROR].value, node_over(p, code, parts));
+    if (parts[1].kind == PART_OPEN)
+        return part_of(PART_OPEN, node_over(p, code, parts));
+    return run_parts(p, code, parts);
+}
+
 /* a.or(b) and a.orValue(b), which look at b only without a. */
 static part reduce_or(partial *p, const cel_code *code)
 {
@@ -468,14 +482,17 @@ static part reduce_or(partial *p, const cel_code *code)
         parts[1] = part_known(cel_optional_none());
         return run_parts(p, code, parts);
     }
-    parts[1] = reduce(p, code->args[1]);
-    if (parts[0].kind == PART_OPEN)
-        return part_of(PART_OPEN, node_over(p, code, parts));
-    if (parts[0].kind == PART_ERROR || parts[1].kind == PART_ERROR)
-        return part_wrong(parts[parts[0].kind != PART_ERROR].value, node_over(p, code, parts));
-    if (parts[1].kind == PART_OPEN)
-        return part_of(PART_OPEN, node_over(p, code, parts));
-    return run_parts(p, code, parts);
+    return reduce_second(p, code, parts[0]);
+}
+
+/* a[b], which looks at b only if a is not optional.none(). */
+static part reduce_index(partial *p, const cel_code *code)
+{
+    part first = reduce(p, code->args[0]);
+
+    if (first.kind == PART_KNOWN && first.value.kind == CEL_OPTIONAL && !first.value.as.optional)
+        return first;
+    return reduce_second(p, code, first);
 }
 
 /* ---- macros ---- */
@@ -597,6 +614,8 @@ static part reduce_node(partial *p, const cel_code *code)
         return reduce_cond(p, code);
     if (code->run == cel_run_or)
         return reduce_or(p, code);
+    if (code->run == cel_run_ops[OP_INDEX])
+        return reduce_index(p, code);
     if (code->ast->kind == AST_MACRO)
         return reduce_macro(p, code);
     if (code->run == cel_run_problem)

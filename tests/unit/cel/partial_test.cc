@@ -61,6 +61,7 @@ TEST_F(CelPartial, DecidesWhatItCan)
     EXPECT_EQ(partial("tags.exists(t, t == 'b' || t == r.tag)"), "true");
     EXPECT_EQ(partial("tags.all(t, t == 'b' && t == r.tag)"), "false");
     EXPECT_EQ(partial("size(tags) + n"), "2");
+    EXPECT_EQ(partial("optional.none()[r.x].hasValue()"), "false");
     EXPECT_EQ(partial("1 / n"), "error: division by zero");
     EXPECT_EQ(partial("r.x + 1 / n == 2"), "error: division by zero");
     EXPECT_EQ(partial("gone > 1"), "error: no value for 'gone'");
@@ -86,6 +87,7 @@ TEST_F(CelPartial, KeepsWhatItCannot)
     EXPECT_EQ(partial("cel.bind(x, n, r.x == x)"), "r.x == 0");
     EXPECT_EQ(partial("has(r.x) && k"), "has(r.x)");
     EXPECT_EQ(partial("r.?x.orValue(n)"), "r.?x.orValue(0)");
+    EXPECT_EQ(partial("r.?x[1 / n].hasValue()"), "r.?x[1 / 0].hasValue()");
     EXPECT_EQ(partial("timestamp(n) < r.t"), "timestamp(\"1970-01-01T00:00:00Z\") < r.t");
 }
 
