@@ -29,6 +29,8 @@ cmd_fuzz() {
     UBSAN_OPTIONS=print_stacktrace=1 "$(bazel_bin fuzz)/tests/fuzz/${name}_fuzz" \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
         -artifact_prefix="$dir/found/" "${words[@]}" "$@" \
-        "$dir" "tests/fuzz/${name}_corpus"
+        "$dir" "tests/fuzz/${name}_corpus" ||
+        die 1 "fuzz: $name fails on the input in $dir/found/; once mended, keep a small one in" \
+            "tests/fuzz/${name}_corpus"
     step "Nothing found in $seconds seconds"
 }
