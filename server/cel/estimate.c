@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "server/cel/internal.h"
+#include "server/cel/regex.h"
 
 typedef struct part {
     uint64_t min, max; /* cost */
@@ -278,7 +279,6 @@ static const rule *rule_of(const char *name)
         {"startsWith", 0, 1},
         {"endsWith", 0, 1},
         {"contains", 1, 1},
-        {"matches", 1, 1},
         {"indexOf", 1, 1},
         {"dyn", 0, 0},
         {"type", 0, 0},
@@ -322,6 +322,25 @@ static const rule *rule_of(const char *name)
     return NULL;
 }
 
+/* Of a pattern that is compiled for the call; a constant one was compiled with the program. */
+enum { PATTERN_COST_MAX = 75000, PATTERN_BYTE_COST_MAX = 11000 };
+
+/* Searches with the pattern: one over the text, or, for extractAll() and replace(), one from each
+ * byte on. */
+static uint64_t search_cost(const cel_code *code, uint64_t size, bool once)
+{
+    const cel_regex *regex = code->regex;
+    uint64_t per_byte = regex ? cel_regex_cost(regex, 1, true) : PATTERN_BYTE_COST_MAX;
+    uint64_t one = plus(20, times(size, per_byte));
+
+    return plus(regex ? 200 : PATTERN_COST_MAX, once ? one : times(plus(size, 2), one));
+}
+
+static bool is_regex(const char *name)
+{
+    return strncmp(name, "regex.", 6) == 0;
+}
+
 /* Without a rule: each element meets each other one. */
 static uint64_t unruled_cost(part args)
 {
@@ -337,14 +356,16 @@ static part of_call(estimator *e, const cel_code *code)
     part all = sum_of(e, code);
     uint64_t cost;
 
-    if (code->prepared || (code->regex && rule)) {
+    if (code->prepared) {
         cost = plus(200, all.size);
-    } else if (strcmp(name, "matches") == 0) { /* compiled for the call */
-        cost = plus(20000, times(all.size, 20000));
+    } else if (strcmp(name, "matches") == 0) {
+        cost = search_cost(code, all.size, true);
     } else if (rule) {
         cost = plus(rule->flat, times(all.size, rule->per_size));
     } else {
         cost = strcmp(name, "string") == 0 ? plus(70, all.size) : unruled_cost(all);
+        if (is_regex(name))
+            cost = plus(cost, search_cost(code, all.size, strcmp(name, "regex.extract") == 0));
         all.size = strcmp(name, "string") == 0 ? most(all.size, 64)
                    : strcmp(name, "lists.range") == 0
                        ? CEL_COST_MAX /* it ends there */

@@ -1,5 +1,6 @@
 /* cel/fn_regex.c - matches, and the regex extension. A constant pattern was compiled with the
- * program; any other is compiled for the call, and paid for. */
+ * program; any other is compiled for the call, and paid for. Each search is paid as if it went to
+ * the end of the text, because it may, whatever it finds. */
 #include "server/cel/internal.h"
 #include "server/cel/regex.h"
 
@@ -16,7 +17,6 @@ static const cel_regex *pattern_open(cel_call *call, const cel_value *args, cel_
     char why[120] = "too long";
 
     *made = NULL;
-    call->cost += args[0].len / 4;
     if (call->at && call->at->regex)
         return call->at->regex;
     call->cost += PATTERN_COST + args[1].len;
@@ -37,9 +37,62 @@ FN(matches)
 
     (void)n;
     if (regex)
-        value = cel_of_bool(cel_regex_find(regex, args[0].as.text, args[0].len, 0, NULL, 0));
+        value = cel_spend(call, cel_regex_cost(regex, args[0].len, false))
+                    ? cel_of_bool(cel_regex_find(regex, args[0].as.text, args[0].len, 0, NULL, 0))
+                    : cel_fail_cost(call);
     cel_regex_free(made);
     return value;
+}
+
+/* The matches of a text, one after another. */
+typedef struct search {
+    cel_call *call;
+    const cel_regex *regex;
+    const cel_value *text;
+    size_t from;
+    const char *last_end; /* of the last match, or NULL */
+    cel_span spans[CEL_REGEX_GROUPS_MAX];
+} search;
+
+/* False when there are no more, or no more can be paid. */
+static bool find(search *s)
+{
+    size_t left = s->text->len - s->from;
+    bool groups = cel_regex_groups(s->regex) > 0;
+
+    memset(s->spans, 0, sizeof s->spans);
+    return cel_spend(s->call, 4 + cel_regex_cost(s->regex, left, groups)) &&
+           cel_regex_find(s->regex, s->text->as.text, s->text->len, s->from, s->spans,
+                          (size_t)cel_regex_groups(s->regex) + 1);
+}
+
+/* Moves behind the character at `from`; false at the end. */
+static bool skip_character(search *s)
+{
+    if (s->from == s->text->len)
+        return false;
+    do
+        s->from++;
+    while (s->from < s->text->len && ((unsigned char)s->text->as.text[s->from] & 0xc0) == 0x80);
+    return true;
+}
+
+/* The next match. An empty one right behind another is none. */
+static bool find_next(search *s)
+{
+    for (;;) {
+        const cel_span *match = &s->spans[0];
+
+        if (s->last_end && match->len == 0 && !skip_character(s))
+            return false;
+        if (!find(s))
+            return false;
+        s->from = (size_t)(match->text - s->text->as.text) + match->len;
+        if (match->len > 0 || match->text != s->last_end) {
+            s->last_end = match->text + match->len;
+            return true;
+        }
+    }
 }
 
 /* The only group, or the whole match when there is none. */
@@ -58,14 +111,15 @@ static bool too_many_groups(cel_call *call, const cel_regex *regex, cel_value *e
 
 static cel_value extract_first(cel_call *call, const cel_regex *regex, const cel_value *args)
 {
-    cel_span spans[2], group;
+    search s = {.call = call, .regex = regex, .text = &args[0]};
     cel_value error;
+    cel_span group;
 
     if (too_many_groups(call, regex, &error))
         return error;
-    if (!cel_regex_find(regex, args[0].as.text, args[0].len, 0, spans, 2))
-        return cel_optional_none();
-    group = group_of(regex, spans);
+    if (!find(&s))
+        return call->cost > call->limit ? cel_fail_cost(call) : cel_optional_none();
+    group = group_of(regex, s.spans);
     if (!group.text)
         return cel_optional_none();
     return cel_optional_of(call, cel_of_string(group.text, group.len));
@@ -84,31 +138,17 @@ FN(extract)
     return value;
 }
 
-/* Where to look on after a match: an empty one moves by a character. */
-static size_t after_match(const cel_value *text, const cel_span *span)
-{
-    size_t end = (size_t)(span->text - text->as.text) + span->len;
-
-    if (span->len > 0)
-        return end;
-    do
-        end++;
-    while (end < text->len && ((unsigned char)text->as.text[end] & 0xc0) == 0x80);
-    return end;
-}
-
 static cel_value extract_each(cel_call *call, const cel_regex *regex, const cel_value *args)
 {
-    size_t n = 0, room = 8, from = 0;
+    search s = {.call = call, .regex = regex, .text = &args[0]};
+    size_t n = 0, room = 8;
     cel_value *items = cel_alloc(call, room * sizeof *items), error;
-    cel_span spans[2], group;
 
     if (too_many_groups(call, regex, &error))
         return error;
-    while (items && from <= args[0].len && cel_spend(call, 4) &&
-           cel_regex_find(regex, args[0].as.text, args[0].len, from, spans, 2)) {
-        group = group_of(regex, spans);
-        from = after_match(&args[0], &spans[0]);
+    while (items && find_next(&s)) {
+        cel_span group = group_of(regex, s.spans);
+
         if (!group.text)
             continue;
         if (n == room) {
@@ -165,22 +205,17 @@ static bool add_replacement(wm_buf *buf, const cel_value *with, const cel_span *
 static cel_value replace_with(cel_call *call, const cel_regex *regex, const cel_value *args,
                               int64_t limit)
 {
-    cel_span spans[CEL_REGEX_GROUPS_MAX];
+    search s = {.call = call, .regex = regex, .text = &args[0]};
     const char *text = args[0].as.text;
-    size_t from = 0, copied = 0;
+    size_t copied = 0;
     bool fine = true;
     wm_buf buf;
 
     wm_buf_init(&buf, 16 * 1024 * 1024);
-    for (int64_t i = 0; (limit < 0 || i < limit) && from <= args[0].len && cel_spend(call, 4);
-         i++) {
-        memset(spans, 0, sizeof spans);
-        if (!cel_regex_find(regex, text, args[0].len, from, spans, CEL_REGEX_GROUPS_MAX))
-            break;
-        wm_buf_add(&buf, text + copied, (size_t)(spans[0].text - text) - copied);
-        fine = fine && add_replacement(&buf, &args[2], spans, cel_regex_groups(regex));
-        copied = (size_t)(spans[0].text - text) + spans[0].len;
-        from = after_match(&args[0], &spans[0]);
+    for (int64_t i = 0; (limit < 0 || i < limit) && find_next(&s); i++) {
+        wm_buf_add(&buf, text + copied, (size_t)(s.spans[0].text - text) - copied);
+        fine = fine && add_replacement(&buf, &args[2], s.spans, cel_regex_groups(regex));
+        copied = s.from;
     }
     wm_buf_add(&buf, text + copied, args[0].len - copied);
     call->cost += buf.size / 16;

@@ -39,7 +39,7 @@ FN(char_at)
     if (at < 0)
         return out_of_range(call, args[1].as.integer);
     if ((size_t)at < args->len)
-        cel_utf8_get(args->as.text + at, &size);
+        cel_utf8_get(args->as.text + at, args->len - (size_t)at, &size);
     return cel_of_string(args->as.text + at, size);
 }
 
@@ -136,14 +136,14 @@ FN(trim)
 
     (void)n;
     call->cost += args->len / 3;
-    while (from < to && is_space(cel_utf8_get(text + from, &size)))
+    while (from < to && is_space(cel_utf8_get(text + from, to - from, &size)))
         from += size;
     while (to > from) {
         size_t last = to - 1;
 
-        while (((unsigned char)text[last] & 0xc0) == 0x80)
+        while (last > from && ((unsigned char)text[last] & 0xc0) == 0x80)
             last--;
-        if (!is_space(cel_utf8_get(text + last, &size)))
+        if (!is_space(cel_utf8_get(text + last, to - last, &size)))
             break;
         to = last;
     }
@@ -160,7 +160,7 @@ FN(reverse)
     if (!copy)
         return cel_fail_memory(call);
     for (size_t at = 0; at < args->len; at += size) {
-        cel_utf8_get(args->as.text + at, &size);
+        cel_utf8_get(args->as.text + at, args->len - at, &size);
         to -= size;
         memcpy(copy + to, args->as.text + at, size);
     }
@@ -242,7 +242,7 @@ FN(split)
                            text->as.text) -
                   from;
         else if (i + 1 < n_pieces)
-            cel_utf8_get(text->as.text + from, &len);
+            cel_utf8_get(text->as.text + from, text->len - from, &len);
         pieces[i] = cel_of_string(text->as.text + from, len);
         from += len + (i + 1 < n_pieces ? skip : 0);
     }

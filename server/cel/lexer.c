@@ -31,19 +31,19 @@ size_t cel_utf8_put(char *to, uint32_t code)
     return 4;
 }
 
-uint32_t cel_utf8_get(const char *text, size_t *size)
+uint32_t cel_utf8_get(const char *text, size_t len, size_t *size)
 {
     const unsigned char *at = (const unsigned char *)text;
 
-    if (at[0] < 0x80) {
-        *size = 1;
-        return at[0];
+    if (len < 2 || at[0] < 0xc0) {
+        *size = len > 0;
+        return len > 0 ? at[0] : 0;
     }
-    if (at[0] < 0xe0) {
+    if (at[0] < 0xe0 || len < 3) {
         *size = 2;
         return (uint32_t)(at[0] & 0x1f) << 6 | (at[1] & 0x3f);
     }
-    if (at[0] < 0xf0) {
+    if (at[0] < 0xf0 || len < 4) {
         *size = 3;
         return (uint32_t)(at[0] & 0x0f) << 12 | (uint32_t)(at[1] & 0x3f) << 6 | (at[2] & 0x3f);
     }

@@ -40,8 +40,9 @@ bool cel_lexer_negate(const cel_lexer *lexer, cel_token *token);
 
 /* UTF-8 of a code point: bytes written, at most 4. */
 size_t cel_utf8_put(char *to, uint32_t code);
-/* The code point at `text`, which is valid UTF-8, and its size. */
-uint32_t cel_utf8_get(const char *text, size_t *size);
+/* The code point at `text`, which is valid UTF-8, and its size, never more than the `len` bytes
+ * that are left. */
+uint32_t cel_utf8_get(const char *text, size_t len, size_t *size);
 size_t cel_utf8_count(const char *text, size_t len);
 /* Like wm_utf8_check(), but NUL is a character as any other. */
 bool cel_utf8_valid(const char *text, size_t len);

@@ -98,6 +98,29 @@ TEST(CelEval, PatternBombsEnd)
               "issue: the pattern is wrong: ");
 }
 
+TEST(CelEval, MatchesEndBetweenCharacters)
+{
+    Cel cel({{"s", "string", cel_of_string("a\xc3\xa9\xf0\x9f\x90\xb1", 7)}});
+
+    EXPECT_EQ(cel.run("s.matches('\\\\C')"),
+              "issue: the pattern is wrong: invalid escape sequence: \\C");
+    EXPECT_EQ(cel.run("s.matches('\\\\Q\\\\C\\\\E')"), "false");
+    EXPECT_EQ(cel.run("regex.replace(s, '\\\\B', '-') == 'a\u00e9-\U0001F431-'"), "true");
+    EXPECT_EQ(cel.run("'a\u00e9b'.matches('\\\\B')"), "false");
+    EXPECT_EQ(cel.run("regex.extractAll('\u00e9\u00e9', '\\\\B')"), "[\"\", \"\", \"\"]");
+    EXPECT_EQ(cel.run("regex.replace(s, '', '-') == '-a-\u00e9-\U0001F431-'"), "true");
+}
+
+TEST(CelEval, EmptyMatchesBehindOthersAreNone)
+{
+    Cel cel;
+
+    EXPECT_EQ(cel.run("regex.replace('baaac', 'a*', 'x')"), "\"xbxcx\"");
+    EXPECT_EQ(cel.run("regex.replace('aaa', 'a*', 'x')"), "\"x\"");
+    EXPECT_EQ(cel.run("regex.replace('baaac', 'a*', 'x', 2)"), "\"xbxc\"");
+    EXPECT_EQ(cel.run("regex.extractAll('baaac', 'a*')"), "[\"\", \"aaa\", \"\"]");
+}
+
 struct Counted {
     int asked[2] = {0, 0};
 };

@@ -83,6 +83,35 @@ TEST(CelLimits, RefuseGreedyPatterns)
     EXPECT_EQ(within("s.matches('(a|a|a)*(a|aa)+c')"), "false");
 }
 
+// Patterns with more states than RE2 keeps, on texts for which they can just be paid.
+TEST(CelLimits, EndWhatPatternsMayCost)
+{
+    const std::string text =
+        "lists.range(n).map(i, i * i % 7 < 3 || i % 11 == 0 ? 'a' : 'b').join()";
+    const std::pair<const char *, const char *> just[] = {
+        {"900", "t.matches('[ab]*a[ab]{900}c')"},
+        {"450", "t.matches('(?:(?:[ab]?){30}){30}c')"},
+        {"20000", "t.matches('[ab]*a[ab]{20}c')"},
+        {"9000", "regex.extract(t, '([ab]*a)[ab]{20}c').hasValue()"},
+        {"20000", "t.matches('a[ab]{7}c')"},
+    };
+    const std::pair<const char *, const char *> beyond[] = {
+        {"20000", "t.matches('(?:(?:[ab]?){30}){30}c')"},
+        {"10000", "regex.extractAll(t, 'a(?:.*c)?').size() > 1"},
+        {"10000", "regex.replace(t, 'a(?:.*c)?', 'a') == t"},
+        {"2000", "regex.replace(t, 'a(?:[ab]*a[ab]{12}c)?', 'a') == t"},
+    };
+    auto of = [&](const std::pair<const char *, const char *> &each) {
+        return "cel.bind(t, cel.bind(n, " + std::string(each.first) + ", " + text + "), " +
+               each.second + ")";
+    };
+
+    for (const auto &each : just)
+        EXPECT_EQ(within(of(each)), "false") << each.second;
+    for (const auto &each : beyond)
+        EXPECT_EQ(within(of(each)), "error: the cost limit is reached") << each.second;
+}
+
 // Each does as much as it can for what it pays.
 TEST(CelLimits, EndWhatCostsTooMuch)
 {
