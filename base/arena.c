@@ -213,6 +213,16 @@ char *wm_arena_printf(wm_arena *arena, const char *fmt, ...)
     return text;
 }
 
+size_t wm_arena_limit(const wm_arena *arena)
+{
+    return arena->limit;
+}
+
+void wm_arena_set_limit(wm_arena *arena, size_t limit)
+{
+    arena->limit = limit;
+}
+
 size_t wm_arena_used(const wm_arena *arena)
 {
     return arena->used;

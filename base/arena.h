@@ -51,6 +51,9 @@ char *wm_arena_strdup(wm_arena *arena, const char *text);
 char *wm_arena_strndup(wm_arena *arena, const char *text, size_t len);
 void *wm_arena_memdup(wm_arena *arena, const void *bytes, size_t size);
 char *wm_arena_printf(wm_arena *arena, const char *fmt, ...) WM_PRINTF(2, 3);
+/* The most that it may hold; it may be changed at any time, also to less than it holds. */
+size_t wm_arena_limit(const wm_arena *arena);
+void wm_arena_set_limit(wm_arena *arena, size_t limit);
 /* Bytes it holds now, with those inside the struct. */
 size_t wm_arena_used(const wm_arena *arena);
 

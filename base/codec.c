@@ -323,12 +323,16 @@ wm_code wm_codec_unpack(wm_arena *arena, const ProtobufCMessageDescriptor *descr
     codec_guard guard = {.err = err};
     const uint8_t *input = codec_bytes(bytes);
     wm_code code = codec_check(&guard, descriptor, input, size);
+    size_t limit = wm_arena_limit(arena);
 
     if (code != WM_OK)
         return code;
     *message = NULL;
+    /* Whoever comes after finds room, if only to say no, whatever the message takes. */
+    wm_arena_set_limit(arena, limit - limit / 4);
     if (!guard.must_merge || codec_merge(arena, descriptor, &input, &size))
         *message = protobuf_c_message_unpack(descriptor, wm_arena_protobuf(arena), size, input);
+    wm_arena_set_limit(arena, limit);
     /* The guard has passed the bytes, so what is left is the arena's limit. */
     if (*message == NULL)
         return wm_fail(err, WM_EXHAUSTED, "MESSAGE_TOO_LARGE",

@@ -42,7 +42,7 @@ enum {
 WM_MUST_USE wm_code wm_codec_check(const ProtobufCMessageDescriptor *descriptor, const void *bytes,
                                    size_t size, wm_err *err);
 
-/* Checks, then unpacks into the arena. */
+/* Checks, then unpacks into the arena, of whose limit a quarter stays free. */
 WM_MUST_USE wm_code wm_codec_unpack(wm_arena *arena, const ProtobufCMessageDescriptor *descriptor,
                                     const void *bytes, size_t size, ProtobufCMessage **message,
                                     wm_err *err);

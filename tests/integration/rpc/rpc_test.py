@@ -134,6 +134,14 @@ class HostileBytes(Case):
             grpc.StatusCode.INVALID_ARGUMENT, "WIRE_TOO_DEEP", self.server.raw("unary_unary", "Deep"), struct
         )
 
+    def test_unknown_fields_that_fill_the_calls_memory(self):
+        for name in ("Inline", "Loop"):
+            self.assertFails(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE",
+                self.server.raw("unary_unary", name), b"\x28\x01" * 999999,
+            )
+        self.assertEqual(self.server.unary("Inline", "still here"), "still here")
+
     def test_strings_that_are_none(self):
         for bytes_, reason in (
             (b"\x0a\x02\xff\xfe", "WIRE_BAD_UTF8"),

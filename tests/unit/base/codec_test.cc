@@ -63,6 +63,18 @@ class Codec : public testing::Test {
     wm_err err;
 };
 
+// A million unknown fields, in any size up to the limit of one: the arena is not enough, or just.
+TEST_F(Codec, LeavesRoomForWhoComesAfter)
+{
+    std::string fields;
+
+    for (int i = 0; i < 999990; i++)
+        fields += "\x98\x3f\x01";
+    EXPECT_EQ(unpack(fields), WM_EXHAUSTED);
+    EXPECT_EQ(wm_arena_limit(&arena), size_t{64} << 20);
+    EXPECT_NE(wm_arena_alloc(&arena, size_t{8} << 20), nullptr);
+}
+
 TEST_F(Codec, UnpacksIntoTheArena)
 {
     std::string inner = field(1, "name") + tag(2, 0) + varint(7);
