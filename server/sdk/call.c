@@ -57,7 +57,15 @@ const char *waymark_server_metadata(const waymark_server_call *call, const char 
 
 void *waymark_server_alloc(waymark_server_call *call, size_t size)
 {
-    return wm_arena_zalloc(rpc_arena(sdk_call(call)), size);
+    wm_arena *arena = rpc_arena(sdk_call(call));
+    size_t limit = wm_arena_limit(arena);
+    void *piece;
+
+    /* The limit is for what strangers send. */
+    wm_arena_set_limit(arena, SIZE_MAX / 2);
+    piece = wm_arena_zalloc(arena, size);
+    wm_arena_set_limit(arena, limit);
+    return piece;
 }
 
 void *waymark_server_data(const waymark_server_call *call)
@@ -95,45 +103,50 @@ static wm_code checked(waymark_code code)
     return code > WAYMARK_OK && code <= WAYMARK_UNAUTHENTICATED ? (wm_code)code : WM_UNKNOWN;
 }
 
-static void fail(waymark_server_call *call, wm_err *err, const char *reason, const char *fmt,
-                 va_list args)
+/* wm_fail() cuts between characters: a status whose text is not UTF-8 is one that clients drop. */
+static void fail(waymark_server_call *call, wm_code code, uint32_t retry_after_ms,
+                 const char *reason, const char *fmt, va_list args)
 {
-    snprintf(err->reason, sizeof(err->reason), "%s", reason);
-    vsnprintf(err->message, sizeof(err->message), fmt, args);
-    rpc_fail(sdk_call(call), err);
+    char message[2 * WM_ERR_MESSAGE_SIZE];
+    wm_err err = {0};
+
+    vsnprintf(message, sizeof(message), fmt, args);
+    wm_fail(&err, code, reason, "%s", message);
+    err.retry_after_ms = retry_after_ms;
+    rpc_fail(sdk_call(call), &err);
 }
 
 void waymark_server_fail(waymark_server_call *call, waymark_code code, const char *reason,
                          const char *fmt, ...)
 {
-    wm_err err = {.code = checked(code)};
     va_list args;
 
     va_start(args, fmt);
-    fail(call, &err, reason, fmt, args);
+    fail(call, checked(code), 0, reason, fmt, args);
     va_end(args);
 }
 
 void waymark_server_fail_field(waymark_server_call *call, const char *field, const char *reason,
                                const char *fmt, ...)
 {
-    wm_err err = {.code = WM_INVALID};
+    char message[2 * WM_ERR_MESSAGE_SIZE];
+    wm_err err = {0};
     va_list args;
 
-    snprintf(err.field, sizeof(err.field), "%s", field);
     va_start(args, fmt);
-    fail(call, &err, reason, fmt, args);
+    vsnprintf(message, sizeof(message), fmt, args);
     va_end(args);
+    wm_fail_field(&err, field, reason, "%s", message);
+    rpc_fail(sdk_call(call), &err);
 }
 
 void waymark_server_fail_for_now(waymark_server_call *call, waymark_code code, const char *reason,
                                  uint32_t retry_after_ms, const char *fmt, ...)
 {
-    wm_err err = {.code = checked(code), .retry_after_ms = retry_after_ms};
     va_list args;
 
     va_start(args, fmt);
-    fail(call, &err, reason, fmt, args);
+    fail(call, checked(code), retry_after_ms, reason, fmt, args);
     va_end(args);
 }
 

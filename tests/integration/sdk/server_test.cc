@@ -145,6 +145,18 @@ TEST_F(ServerTest, SaysWhyACallFailed)
     EXPECT_STREQ(status->violations[0].field, "things[3].name");
     waymark_reply_free(reply);
 
+    // Cut between characters, or clients could not read the status.
+    for (size_t n : {90, 91, 300, 301}) {
+        std::string field = std::string(n, 'a');
+        for (int i = 0; i < 40; i++)
+            field += "\xc3\xa9";
+        request.field = const_cast<char *>(field.c_str());
+        waymark_testing_v1_echo_service_fail_sync(client_, &request, nullptr, &reply);
+        status = waymark_reply_status(reply);
+        EXPECT_STREQ(status->reason, "THING_NOT_FOUND");
+        waymark_reply_free(reply);
+    }
+
     request.field = const_cast<char *>("");
     request.code = WAYMARK_RESOURCE_EXHAUSTED;
     request.retry_after_ms = 60000; // longer than the client waits by itself
