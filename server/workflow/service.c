@@ -20,6 +20,7 @@
 
 enum {
     START_TRIES_MAX = 5,
+    START_WEIGHT_SIZE = 128 * 1024,
     START_MEMORY_MAX = 16 * 1024 * 1024, /* of the call's arena, for another try */
     PAGE_MAX = 1000,
     PAGE_DEFAULT = 100
@@ -249,7 +250,8 @@ static void start_go(start_call *c)
         start_fail(c, &err);
         return;
     }
-    c->op.op.weight = 1;
+    /* What the step made is copied into the batch, whose memory has a limit. */
+    c->op.op.weight = 1 + wm_arena_used(rpc_arena(c->call)) / START_WEIGHT_SIZE;
     c->op.op.deadline_us = rpc_deadline_us(c->call);
     c->op.op.done = start_done;
     if (!store_batcher_add(c->wl->starts, &c->op.op, &err))
