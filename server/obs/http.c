@@ -195,7 +195,8 @@ wm_code obs_http_start(const char *address, obs_metrics *metrics, bool (*is_read
     http->daemon =
         MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL, on_request,
                          http, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-                         (unsigned)OBS_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned)OBS_HTTP_CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+                         (unsigned)OBS_HTTP_CONNECTIONS_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT,
                          (unsigned)OBS_HTTP_TIMEOUT_S, MHD_OPTION_END);
     if (http->daemon == NULL) {
         close(fd);

@@ -19,7 +19,11 @@
 extern "C" {
 #endif
 
-enum { OBS_HTTP_CONNECTIONS_MAX = 32, OBS_HTTP_TIMEOUT_S = 10 };
+enum {
+    OBS_HTTP_CONNECTIONS_MAX = 32,
+    OBS_HTTP_CONNECTIONS_ADDRESS = 8, /* of one address, so that it leaves room for others */
+    OBS_HTTP_TIMEOUT_S = 10           /* without a byte */
+};
 
 typedef struct obs_http obs_http;
 
