@@ -263,7 +263,19 @@ static void array_init(array *array)
     wm_buf_char(&array->buf, '{');
 }
 
-/* Texts as one array; numbers as another, if one type does for them; the rest one by one. */
+/* Whether a double can be this key of a map: it finds the number that it is, to the last digit. In
+ * a list it finds what is equal, and that is told in doubles. */
+static bool is_double(const cel_value *key)
+{
+    if (key->kind == CEL_INT)
+        return (__int128)(double)key->as.integer == key->as.integer;
+    if (key->kind == CEL_UINT)
+        return (unsigned __int128)(double)key->as.natural == key->as.natural;
+    return true;
+}
+
+/* Texts as one array; numbers as another, if one type does for them; the rest one by one. The items
+ * are the keys of a map when something lies between them. */
 static cel_sql_cond in_items(cel_sql_writer *w, const cel_sql_scalar *s, const cel_value *items,
                              size_t n, size_t stride)
 {
@@ -277,6 +289,8 @@ static cel_sql_cond in_items(cel_sql_writer *w, const cel_sql_scalar *s, const c
         const cel_value *item = &items[i * stride];
         cel_sql_scalar other = {.kind = SQL_CONST, .value = item};
 
+        if (stride != 1 && s->kind != SQL_INT && !is_double(item))
+            continue;
         if (item->kind == CEL_STRING) {
             /* No text of PostgreSQL holds a NUL. */
             if (!memchr(item->as.text, 0, item->len))

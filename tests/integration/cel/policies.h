@@ -138,7 +138,16 @@ class Policies {
         for (size_t i = below(5); i > 0; i--)
             made += constant() + (i > 1 ? ", " : "");
         return pick({made + "]", made + "]", "['a', 'b']", "[1, 2, 3]", "[1.0, 2, 3u]",
-                     "{'a': 1, 'b': 2}", "k.names"});
+                     "{'a': 1, 'b': 2}", "k.names", map()});
+    }
+
+    // With keys that no double is, beside their neighbours that one is.
+    std::string map()
+    {
+        return pick({"{9007199254740993: true}", "{9007199254740993u: true, 'a': true}",
+                     "{9007199254740992: true, 1: true}",
+                     "{9223372036854775807: true, 18446744073709551615u: true}",
+                     "{9223372036854775808u: true, -9007199254740993: true, true: true}"});
     }
 
     // A comparison of what may well be compared.
@@ -211,7 +220,7 @@ class Policies {
         case 4:
             return likely(op);
         case 5:
-            return pick({column(), attribute()}) + " in " + list();
+            return pick({column(), attribute(), attribute()}) + " in " + list();
         case 6:
             return constant() + " in " + pick({column(), attribute(), "r.tags", "r.tags"});
         case 7:

@@ -71,6 +71,18 @@ TEST_F(CelSql, Translates)
               "((t.seen) <= $1::text::timestamptz) | 2026-01-01T00:00:00Z");
 }
 
+// A row's 9007199254740992 is no such key, but it is equal to the element of a list.
+TEST_F(CelSql, FindsKeysOfMapsThatDoublesCanBe)
+{
+    EXPECT_EQ(sql("r.score in {9007199254740993: true, 2: true, 18446744073709551615u: true}"),
+              "(t.score) = ANY($1::text::float8[]) | {2}");
+    EXPECT_EQ(sql("r.score in {9007199254740993: true}"), "FALSE");
+    EXPECT_EQ(sql("r.score in [9007199254740993]"),
+              "(t.score) = ANY($1::text::float8[]) | {9007199254740993}");
+    EXPECT_EQ(sql("r.total in {9007199254740993: true}"),
+              "(t.total) = ANY($1::text::int8[]) | {9007199254740993}");
+}
+
 TEST_F(CelSql, KnowsWhatCanNeverBe)
 {
     EXPECT_EQ(sql("r.kind == 1"), "FALSE");
