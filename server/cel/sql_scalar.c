@@ -151,15 +151,18 @@ cel_sql_scalar cel_sql_scalar_of(cel_sql_writer *w, const cel_code *code)
 
 /* ---- values of a kind ---- */
 
-/* A number of jsonb as the double that it is for cel_json_view(), which rounds as strtod() does:
- * the cast refuses what is too large or too small. */
+/* A number of jsonb as the double that it is for cel_json_view(), which rounds as strtod() does.
+ * The cast refuses what becomes infinity, from half a step above the greatest double on, or zero,
+ * from half the least one down; both bounds are exact in numeric, and what is too large to be
+ * multiplied is gone by then. */
 static const char *json_number(cel_sql_writer *w, const char *j)
 {
     return cel_sql_text(w,
                         "(CASE WHEN jsonb_typeof(%s) = 'number' THEN (CASE"
-                        " WHEN abs((%s)::numeric) < 2.4703282292062328e-324 THEN 0::float8"
-                        " WHEN abs((%s)::numeric) <= 1.7976931348623158e308 THEN (%s)::float8"
-                        " ELSE sign((%s)::numeric)::float8 * 'Infinity'::float8 END) END)",
+                        " WHEN abs((%s)::numeric) >= 2::numeric ^ 1024 - 2::numeric ^ 970"
+                        " THEN sign((%s)::numeric)::float8 * 'Infinity'::float8"
+                        " WHEN abs((%s)::numeric) * 2::numeric ^ 1075 <= 1 THEN 0::float8"
+                        " ELSE (%s)::float8 END) END)",
                         j, j, j, j, j);
 }
 

@@ -63,6 +63,7 @@ class Table {
                 maybe(real()) + ", " + maybe(pick({"true", "false"})) + ", " + maybe(time()) +
                 ", " + maybe(texts()) + ", " + integer() + ", " + quote(object(2)) + "::jsonb, " +
                 maybe(quote(json(2)) + "::jsonb") + ", " + maybe(point()) + ")");
+        fill_borders(n);
         load();
     }
 
@@ -104,6 +105,18 @@ class Table {
 
   private:
     // ---- rows of SQL ----
+
+    // Numbers at the very halves above which a double is infinite and below which it is zero.
+    void fill_borders(int id)
+    {
+        for (const char *number :
+             {"2::numeric ^ 1024 - 2::numeric ^ 970", "2::numeric ^ 1024 - 2::numeric ^ 970 - 1",
+              "-(2::numeric ^ 1024 - 2::numeric ^ 970)", "'1.79769313486231580001e308'",
+              "5::numeric ^ 1075 || 'e-1075'", "5::numeric ^ 1075 + 1 || 'e-1075'",
+              "-5::numeric ^ 1075 - 1 || 'e-1075'", "'2.47032822920623275e-324'", "'-1e131071'"})
+            run("INSERT INTO thing (id, kind, rank, level, attributes) VALUES (" +
+                std::to_string(id++) + ", 'a', 0, 0, ('{\"x\":' || " + number + " || '}')::jsonb)");
+    }
 
     size_t below(size_t n)
     {

@@ -226,6 +226,18 @@ TEST_F(CelSql, AdmitsTheRowsThatCelAdmits)
     EXPECT_GT(selected_, 1000);
 }
 
+TEST_F(CelSql, NumbersOfJsonBecomeTheSameDoubles)
+{
+    for (const char *text :
+         {"r.attributes.x == 0", "r.attributes.x == 5e-324", "r.attributes.x == -5e-324",
+          "r.attributes.x == 1.7976931348623157e308", "r.attributes.x == double('inf')",
+          "r.attributes.x == double('-inf')"}) {
+        EXPECT_EQ(compare(text), "");
+        EXPECT_GT(selected_, 0) << text;
+        selected_ = 0;
+    }
+}
+
 // Points that lie on the border as nearly as doubles can: both sides must round alike.
 TEST_F(CelSql, BordersAreWhereCelHasThem)
 {
