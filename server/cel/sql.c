@@ -202,7 +202,7 @@ static cel_sql_cond cond_call(cel_sql_writer *w, const cel_code *code, bool want
     if (strcmp(name, "startsWith") == 0)
         return cond_text(w, code, "starts_with(%s COLLATE \"C\", %s)", wanted);
     if (strcmp(name, "endsWith") == 0)
-        return cond_text(w, code, "(right(%s, char_length(%s)) = %s)", wanted);
+        return cond_text(w, code, "(right(%s, char_length(%s)) = %s COLLATE \"C\")", wanted);
     if (strcmp(name, "contains") == 0)
         return cond_text(w, code, "(strpos(%s COLLATE \"C\", %s) > 0)", wanted);
     return cel_sql_unsure();

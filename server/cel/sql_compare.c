@@ -87,6 +87,16 @@ static const char *or_nan(cel_sql_writer *w, const cel_sql_scalar *s)
     return may_be_nan(s) ? cel_sql_text(w, " OR %s = 'NaN'", s->sql) : "";
 }
 
+/* Columns may be of different collations, which do not compare; beside a constant a column keeps
+ * its own, and its index. */
+static const char *collated(cel_sql_writer *w, const cel_sql_scalar *a, const cel_sql_scalar *b,
+                            const char *text)
+{
+    if (a->kind == SQL_CONST || b->kind == SQL_CONST)
+        return text;
+    return cel_sql_text(w, "%s COLLATE \"C\"", text);
+}
+
 /* ---- equality ---- */
 
 static bool is_finer(const cel_sql_scalar *s)
@@ -118,6 +128,8 @@ static cel_sql_cond equals(cel_sql_writer *w, const cel_sql_scalar *a, const cel
     right = kind == SQL_NONE ? NULL : cel_sql_as(w, b, kind);
     if (!left || !right || is_finer(a) || is_finer(b))
         same = cel_sql_exact(cel_sql_no);
+    else if (kind == SQL_TEXT)
+        same = cel_sql_exact(cel_sql_text(w, "(%s = %s)", left, collated(w, a, b, right)));
     else
         same = cel_sql_exact(cel_sql_text(w, "(%s = %s%s%s)", left, right, not_nan(w, a),
                                           may_be_nan(a) ? "" : not_nan(w, b)));
@@ -349,7 +361,7 @@ static cel_sql_cond in_column(cel_sql_writer *w, const cel_sql_scalar *s, const 
     }
     if (of->kind != SQL_TEXTS)
         return cel_sql_unsure();
-    found = cel_sql_text(w, "%s @> ARRAY[%s]", of->sql, key);
+    found = cel_sql_text(w, "%s @> ARRAY[%s]", of->sql, collated(w, s, of, key));
     if (wanted)
         return cel_sql_exact(cel_sql_text(w, "(%s)", found));
     return cel_sql_exact(cel_sql_text(w, "(%s IS NOT NULL AND NOT (%s))", key, found));

@@ -22,7 +22,7 @@ class Table {
         wm_arena_init(&arena_, 512 << 20);
         if (PQstatus(pg_) != CONNECTION_OK)
             throw std::runtime_error(PQerrorMessage(pg_));
-        run("CREATE TABLE thing (id int8 PRIMARY KEY, owner text, kind text COLLATE \"und-x-icu\" NOT NULL, nick text,"
+        run("CREATE TABLE thing (id int8 PRIMARY KEY, owner text COLLATE \"POSIX\", kind text COLLATE \"und-x-icu\" NOT NULL, nick text,"
             " total int8, rank int8 NOT NULL, score float8, active bool, seen timestamptz,"
             " tags text[], level int8 NOT NULL, attributes jsonb NOT NULL, extra jsonb,"
             " position geometry(Point, 4326))");

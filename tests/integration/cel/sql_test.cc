@@ -226,6 +226,18 @@ TEST_F(CelSql, AdmitsTheRowsThatCelAdmits)
     EXPECT_GT(selected_, 1000);
 }
 
+TEST_F(CelSql, ColumnsOfDifferentCollationsCompare)
+{
+    for (const char *text :
+         {"r.owner == r.kind", "r.owner != r.kind", "r.owner < r.kind", "r.kind.endsWith(r.owner)",
+          "r.kind.startsWith(r.owner)", "r.kind.contains(r.owner)", "r.owner in r.tags",
+          "!(r.kind in r.tags)", "r.kind == r.attributes.x"}) {
+        EXPECT_EQ(compare(text), "");
+        EXPECT_GT(selected_, 0) << text;
+        selected_ = 0;
+    }
+}
+
 TEST_F(CelSql, NumbersOfJsonBecomeTheSameDoubles)
 {
     for (const char *text :

@@ -61,6 +61,10 @@ TEST_F(CelSql, Translates)
     EXPECT_EQ(sql("r.owner in ['a', 'b\"']"),
               "(t.owner) = ANY($1::text::text[]) | {\"a\",\"b\\\"\"}");
     EXPECT_EQ(sql("'vip' in r.tags"), "((t.tags) @> ARRAY[$1::text]) | vip");
+    EXPECT_EQ(sql("r.owner == r.kind"), "((t.owner) = (t.kind) COLLATE \"C\")");
+    EXPECT_EQ(sql("r.kind in r.tags"), "((t.tags) @> ARRAY[(t.kind) COLLATE \"C\"])");
+    EXPECT_EQ(sql("r.kind.endsWith(r.owner)"),
+              "(right((t.kind), char_length((t.owner))) = (t.owner) COLLATE \"C\")");
     EXPECT_EQ(sql("r.kind.startsWith('a')"), "starts_with((t.kind) COLLATE \"C\", $1::text) | a");
     EXPECT_EQ(sql("has(r.owner) && has(r.attributes.x)"),
               "((t.owner) IS NOT NULL AND ((t.attributes) -> $1::text) IS NOT NULL) | x");
