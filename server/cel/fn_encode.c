@@ -1,9 +1,11 @@
-/* cel/fn_encode.c - base64. */
+/* cel/fn_encode.c - base64, with the letters of RFC 4648, section 4, or of section 5 for URLs. */
 #include "server/cel/net.h"
 
-static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-static size_t encode(const char *bytes, size_t len, char *to)
+static const char plain[] = LETTERS "+/", url[] = LETTERS "-_";
+
+static size_t encode(const char *letters, const char *bytes, size_t len, char *to)
 {
     size_t n = 0;
 
@@ -27,20 +29,31 @@ void cel_base64_put(wm_buf *buf, const char *bytes, size_t len)
     char four[4];
 
     for (size_t i = 0; i < len; i += 3)
-        wm_buf_add(buf, four, encode(bytes + i, len - i < 3 ? len - i : 3, four));
+        wm_buf_add(buf, four, encode(plain, bytes + i, len - i < 3 ? len - i : 3, four));
+}
+
+static cel_value encode_with(cel_call *call, const cel_value *bytes, const char *letters)
+{
+    char *text = cel_alloc(call, ((size_t)bytes->len + 2) / 3 * 4);
+
+    if (!text)
+        return cel_fail_memory(call);
+    return cel_of_string(text, encode(letters, bytes->as.text, bytes->len, text));
 }
 
 static cel_value base64_encode(cel_call *call, const cel_value *args, size_t n)
 {
-    char *text = cel_alloc(call, ((size_t)args->len + 2) / 3 * 4);
-
     (void)n;
-    if (!text)
-        return cel_fail_memory(call);
-    return cel_of_string(text, encode(args->as.text, args->len, text));
+    return encode_with(call, args, plain);
 }
 
-static int letter_value(char c)
+static cel_value base64_encode_url(cel_call *call, const cel_value *args, size_t n)
+{
+    (void)n;
+    return encode_with(call, args, url);
+}
+
+static int letter_value(const char *letters, char c)
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
@@ -48,18 +61,17 @@ static int letter_value(char c)
         return c - 'a' + 26;
     if (c >= '0' && c <= '9')
         return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
+    return c == letters[62] ? 62 : c == letters[63] ? 63 : -1;
 }
 
 /* With or without its padding. */
-static cel_value base64_decode(cel_call *call, const cel_value *args, size_t n)
+static cel_value decode_with(cel_call *call, const cel_value *encoded, const char *letters)
 {
-    const char *text = args->as.text;
-    size_t len = args->len, bytes = 0;
+    const char *text = encoded->as.text;
+    size_t len = encoded->len, bytes = 0;
     char *out = cel_alloc(call, len);
     uint32_t group = 0, bits = 0;
 
-    (void)n;
     if (!out)
         return cel_fail_memory(call);
     if (len % 4 == 0)
@@ -68,7 +80,7 @@ static cel_value base64_decode(cel_call *call, const cel_value *args, size_t n)
     if (len % 4 == 1)
         return cel_fail(call, CEL_ERROR_ARGUMENT, "the text is not base64");
     for (size_t i = 0; i < len; i++) {
-        int value = letter_value(text[i]);
+        int value = letter_value(letters, text[i]);
 
         if (value < 0)
             return cel_fail(call, CEL_ERROR_ARGUMENT, "the text is not base64");
@@ -82,5 +94,19 @@ static cel_value base64_decode(cel_call *call, const cel_value *args, size_t n)
     return cel_of_bytes(out, bytes);
 }
 
+static cel_value base64_decode(cel_call *call, const cel_value *args, size_t n)
+{
+    (void)n;
+    return decode_with(call, args, plain);
+}
+
+static cel_value base64_decode_url(cel_call *call, const cel_value *args, size_t n)
+{
+    (void)n;
+    return decode_with(call, args, url);
+}
+
 CEL_TABLE(cel_fn_encode, {"base64.encode", false, false, "y", "s", base64_encode},
-          {"base64.decode", false, false, "s", "y", base64_decode});
+          {"base64.decode", false, false, "s", "y", base64_decode},
+          {"base64.encodeUrl", false, false, "y", "s", base64_encode_url},
+          {"base64.decodeUrl", false, false, "s", "y", base64_decode_url});

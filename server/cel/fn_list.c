@@ -218,6 +218,12 @@ FN(sets_intersects)
     return cel_of_bool(false);
 }
 
+FN(has_only)
+{
+    (void)n;
+    return cel_of_bool(covers(call, args[1].as.list, args[0].as.list));
+}
+
 CEL_TABLE(cel_fn_list, {"slice", true, false, "LAii", "LA", slice},
           {"flatten", true, false, "LLA", "LA", flatten},
           {"flatten", true, false, "LAi", "Lx", flatten}, {"sort", true, false, "LA", "LA", sort},
@@ -226,4 +232,8 @@ CEL_TABLE(cel_fn_list, {"slice", true, false, "LAii", "LA", slice},
           {"last", true, false, "LA", "OA", last}, {"lists.range", false, false, "i", "Li", range},
           {"sets.contains", false, false, "LALA", "b", sets_contains},
           {"sets.equivalent", false, false, "LALA", "b", sets_equivalent},
-          {"sets.intersects", false, false, "LALA", "b", sets_intersects});
+          {"sets.intersects", false, false, "LALA", "b", sets_intersects},
+          {"hasAll", true, false, "LALA", "b", sets_contains},
+          {"hasAny", true, false, "LALA", "b", sets_intersects},
+          {"hasExactly", true, false, "LALA", "b", sets_equivalent},
+          {"hasOnly", true, false, "LALA", "b", has_only});

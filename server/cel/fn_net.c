@@ -271,14 +271,29 @@ FN(cidr_ip)
     return net_value(call, CEL_IP, &net);
 }
 
-FN(masked)
+static cel_net masked_of(const cel_net *of)
 {
-    cel_net net = *args->as.net;
+    cel_net net = *of;
 
-    (void)n;
     for (unsigned bit = net.prefix; bit < 128; bit++)
         net.bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
+    return net;
+}
+
+FN(masked)
+{
+    cel_net net = masked_of(args->as.net);
+
+    (void)n;
     return net_value(call, CEL_CIDR, &net);
+}
+
+FN(is_mask)
+{
+    cel_net net = masked_of(args->as.net);
+
+    UNUSED;
+    return cel_of_bool(memcmp(net.bytes, args->as.net->bytes, sizeof net.bytes) == 0);
 }
 
 FN(prefix_length)
@@ -301,4 +316,5 @@ CEL_TABLE(cel_fn_net, {"ip", false, false, "s", "I", ip_string},
           {"containsCIDR", true, false, "CC", "b", contains_cidr},
           {"containsCIDR", true, false, "Cs", "b", contains_cidr},
           {"ip", true, false, "C", "I", cidr_ip}, {"masked", true, false, "C", "C", masked},
+          {"isMask", true, false, "C", "b", is_mask},
           {"prefixLength", true, false, "C", "i", prefix_length});

@@ -55,6 +55,44 @@ TEST(CelEval, StopsAtTheCostLimit)
     }
 }
 
+TEST(CelEval, Base64OfUrls)
+{
+    Cel cel;
+
+    EXPECT_EQ(cel.run("base64.encodeUrl(b'\\xff')"), "\"_w==\"");
+    EXPECT_EQ(cel.run("base64.encodeUrl(b'\\xff\\xff\\xff')"), "\"____\"");
+    EXPECT_EQ(cel.run("base64.encodeUrl(b'')"), "\"\"");
+    EXPECT_EQ(cel.run("base64.decodeUrl('_-8=') == b'\\xff\\xef'"), "true");
+    EXPECT_EQ(cel.run("base64.decodeUrl('_-8') == b'\\xff\\xef'"), "true");
+    EXPECT_EQ(cel.run("base64.decodeUrl('/+8=')"), "error: the text is not base64");
+    EXPECT_EQ(cel.run("base64.decodeUrl('_-8==')"), "error: the text is not base64");
+    EXPECT_EQ(cel.run("base64.decode('_-8=')"), "error: the text is not base64");
+}
+
+TEST(CelEval, MasksHaveNoHostBits)
+{
+    Cel cel;
+
+    for (const char *mask : {"10.0.0.0/8", "0.0.0.0/0", "10.0.0.1/32", "2001:db8::/32"})
+        EXPECT_EQ(cel.run(std::string("cidr('") + mask + "').isMask()"), "true") << mask;
+    for (const char *other : {"10.0.0.1/8", "10.128.0.0/8", "2001:db8::1/127", "::1/0"})
+        EXPECT_EQ(cel.run(std::string("cidr('") + other + "').isMask()"), "false") << other;
+}
+
+TEST(CelEval, ListsAsSets)
+{
+    Cel cel;
+
+    EXPECT_EQ(cel.run("[1, 1, 2].hasOnly([1, 2, 3]) && [].hasOnly([1])"), "true");
+    EXPECT_EQ(cel.run("[1, 4].hasOnly([1, 2, 3]) || [1].hasOnly([])"), "false");
+    EXPECT_EQ(cel.run("[1, 2, 3].hasAll([2, 3]) && [1].hasAll([])"), "true");
+    EXPECT_EQ(cel.run("[1, 2].hasAll([2, 4])"), "false");
+    EXPECT_EQ(cel.run("[1, 2, 3].hasAny([3, 4]) && [dyn(1u)].hasAny([1.0])"), "true");
+    EXPECT_EQ(cel.run("[1].hasAny([]) || [].hasAny([])"), "false");
+    EXPECT_EQ(cel.run("[1].hasExactly([1, 1]) && [].hasExactly([])"), "true");
+    EXPECT_EQ(cel.run("[1, 2].hasExactly([1, 2, 3])"), "false");
+}
+
 // Small to make, endless to compare.
 TEST(CelEval, ListsThatShareEndToo)
 {
