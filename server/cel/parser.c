@@ -165,6 +165,13 @@ static bool parse_items(parser *p, int end, const char *end_name, bool literal, 
     return expect(p, end, end_name);
 }
 
+/* "[,]" and "{,}", which are empty: the comma behind the last element may be there without one. */
+static bool parse_lone_comma(parser *p, int end, const char *end_name)
+{
+    advance(p);
+    return expect(p, end, end_name);
+}
+
 static cel_ast *parse_list(parser *p)
 {
     uint32_t pos = p->token.pos;
@@ -172,7 +179,8 @@ static cel_ast *parse_list(parser *p)
     cel_ast *node;
 
     advance(p);
-    if (!parse_items(p, ']', "',' or ']'", true, &items))
+    if (p->token.kind == ',' ? !parse_lone_comma(p, ']', "']'")
+                             : !parse_items(p, ']', "',' or ']'", true, &items))
         return NULL;
     node = node_new(p, AST_LIST, pos, items.list, items.n);
     if (node && items.marked) {
@@ -196,6 +204,18 @@ static bool parse_entry(parser *p, items *items)
     return value && items_add(p, items, key, mark) && items_add(p, items, value, mark);
 }
 
+static bool parse_entries(parser *p, items *items)
+{
+    while (p->token.kind != '}') {
+        if (!parse_entry(p, items))
+            return false;
+        if (p->token.kind != ',')
+            break;
+        advance(p);
+    }
+    return expect(p, '}', "',' or '}'");
+}
+
 static cel_ast *parse_map(parser *p)
 {
     uint32_t pos = p->token.pos;
@@ -203,14 +223,7 @@ static cel_ast *parse_map(parser *p)
     cel_ast *node;
 
     advance(p);
-    while (p->token.kind != '}') {
-        if (!parse_entry(p, &items))
-            return NULL;
-        if (p->token.kind != ',')
-            break;
-        advance(p);
-    }
-    if (!expect(p, '}', "',' or '}'"))
+    if (p->token.kind == ',' ? !parse_lone_comma(p, '}', "'}'") : !parse_entries(p, &items))
         return NULL;
     node = node_new(p, AST_MAP, pos, items.list, items.n);
     if (node && items.marked) {

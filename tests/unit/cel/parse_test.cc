@@ -69,6 +69,20 @@ TEST(CelParse, PrintsCanonicalText)
 }
 
 // Everything behind the parser recurses, so depth must end here, whatever it is made of.
+TEST(CelParse, TakesACommaWithoutElements)
+{
+    Cel cel;
+
+    EXPECT_EQ(cel.run("[,]"), "[]");
+    EXPECT_EQ(cel.run("{,}"), "{}");
+    EXPECT_EQ(cel.run("size([,]) + size({ , })"), "0");
+    EXPECT_EQ(cel.run("[1,] == [1] && {1: 2,} == {1: 2}"), "true");
+    EXPECT_EQ(cel.run("[,1]"), "issue: unexpected 1, expected ']'");
+    EXPECT_EQ(cel.run("{,1: 2}"), "issue: unexpected 1, expected '}'");
+    EXPECT_EQ(cel.run("[1,,]"), "issue: unexpected ,, expected an expression");
+    EXPECT_EQ(cel.run("size(,)"), "issue: unexpected ,, expected an expression");
+}
+
 TEST(CelParse, EndsDepthOfEveryKind)
 {
     const std::string n100k[] = {std::string(50000, '('), std::string(50000, '['),
