@@ -114,24 +114,61 @@ static bool refer(const checker *c, cel_ast *ast, const char *name)
     return false;
 }
 
-/* Looks a qualified name up in the container "a.b", then in "a", then outside. */
+/* Where a name is looked up: in the container "a.b", then in "a", then outside. */
+typedef struct candidate {
+    const char *container;
+    size_t len; /* of the container, as far as it counts */
+    char name[512];
+} candidate;
+
+/* The first one; false when the name is too long for anything that there is. */
+static bool candidate_make(candidate *at, const char *name)
+{
+    int n = at->len > 0
+                ? snprintf(at->name, sizeof at->name, "%.*s.%s", (int)at->len, at->container, name)
+                : snprintf(at->name, sizeof at->name, "%s", name);
+
+    return n > 0 && (size_t)n < sizeof at->name;
+}
+
+/* Goes one container outwards; false when there is none. */
+static bool candidate_next(candidate *at)
+{
+    if (at->len == 0)
+        return false;
+    do
+        at->len--;
+    while (at->len > 0 && at->container[at->len] != '.');
+    return true;
+}
+
+static candidate candidate_first(const checker *c, bool rooted)
+{
+    return (candidate){c->env->container, rooted ? 0 : strlen(c->env->container), ""};
+}
+
 static bool resolve(const checker *c, cel_ast *ast, const char *name, bool rooted)
 {
-    char full[512];
-    size_t len = rooted ? 0 : strlen(c->env->container);
+    candidate at = candidate_first(c, rooted);
 
-    for (;;) {
-        int n = len > 0 ? snprintf(full, sizeof full, "%.*s.%s", (int)len, c->env->container, name)
-                        : snprintf(full, sizeof full, "%s", name);
-
-        if (n > 0 && (size_t)n < sizeof full && refer(c, ast, full))
+    do
+        if (candidate_make(&at, name) && refer(c, ast, at.name))
             return true;
-        if (len == 0)
-            return false;
-        do
-            len--;
-        while (len > 0 && c->env->container[len] != '.');
-    }
+    while (candidate_next(&at));
+    return false;
+}
+
+/* The whole name of a function that is not called on a value; NULL when there is none. */
+static const char *resolve_function(const checker *c, const char *name, bool rooted)
+{
+    const cel_function *found[CEL_OVERLOADS_MAX];
+    candidate at = candidate_first(c, rooted);
+
+    do
+        if (candidate_make(&at, name) && cel_functions_find(c->env, at.name, false, found) > 0)
+            return wm_arena_strdup(c->arena, at.name);
+    while (candidate_next(&at));
+    return NULL;
 }
 
 static const cel_type *check_ident(checker *c, cel_ast *ast)
@@ -334,19 +371,22 @@ static const cel_type *check_function(checker *c, cel_ast *ast, const char *name
 
 static const cel_type *check_call(checker *c, cel_ast *ast)
 {
-    const cel_function *found[CEL_OVERLOADS_MAX];
+    const char *whole;
     const cel_ast *root;
     char name[512];
     size_t len;
 
-    if (!ast->member)
-        return check_function(c, ast, ast->name, false, 0);
+    if (!ast->member) {
+        whole = resolve_function(c, ast->name, ast->rooted);
+        return check_function(c, ast, whole ? whole : ast->name, false, 0);
+    }
     if (chain_name(ast->args[0], name, sizeof name, &root)) {
         len = strlen(name);
         snprintf(name + len, sizeof name - len, ".%s", ast->name);
-        if (cel_functions_find(c->env, name, false, found) > 0) {
+        whole = resolve_function(c, name, root->rooted);
+        if (whole) {
             ast->namespaced = true;
-            return check_function(c, ast, wm_arena_strdup(c->arena, name), false, 1);
+            return check_function(c, ast, whole, false, 1);
         }
     }
     return check_function(c, ast, ast->name, true, 0);

@@ -34,8 +34,14 @@ static bool is_pure(const cel_code *code)
     return true;
 }
 
+/* Of the function that is called: in a container its name may be shorter in the text. */
+static const char *function_name(const cel_code *code)
+{
+    return code->n_overloads > 0 ? code->overloads[0]->name : "";
+}
+
 /* timestamp('...') and its like: a text that does not parse never will. */
-static bool reads_literal(const cel_ast *ast)
+static bool reads_literal(const cel_ast *ast, const cel_code *code)
 {
     static const char *const names[] = {"timestamp", "duration", "ip", "cidr"};
 
@@ -43,7 +49,7 @@ static bool reads_literal(const cel_ast *ast)
         ast->args[0]->value.kind != CEL_STRING)
         return false;
     for (size_t i = 0; i < WM_ARRAY_LEN(names); i++)
-        if (strcmp(ast->name, names[i]) == 0)
+        if (strcmp(function_name(code), names[i]) == 0)
             return true;
     return false;
 }
@@ -58,7 +64,7 @@ static void fold(compiler *c, const cel_ast *ast, cel_code *code)
     value = cel_run(&call, code);
     c->fold_left -= call.cost < c->fold_left ? call.cost : c->fold_left;
     if (value.kind == CEL_ERROR) {
-        if (!c->unchecked && reads_literal(ast)) {
+        if (!c->unchecked && reads_literal(ast, code)) {
             cel_issue_add(c->source, ast->pos, "%s", value.as.error->message);
             c->failed = true;
         }
@@ -66,6 +72,13 @@ static void fold(compiler *c, const cel_ast *ast, cel_code *code)
     }
     code->run = cel_run_const;
     code->value = value;
+}
+
+static bool takes_pattern(const cel_code *code)
+{
+    const char *name = function_name(code);
+
+    return strcmp(name, "matches") == 0 || strncmp(name, "regex.", strlen("regex.")) == 0;
 }
 
 /* Compiles the pattern, the argument at `i`, when it is constant. */
@@ -214,9 +227,8 @@ static const cel_code *make(compiler *c, const cel_ast *ast)
         if (!code->args[i])
             return NULL;
     }
-    if (ast->kind == AST_CALL && (strcmp(ast->name, "matches") == 0 || ast->namespaced))
-        if (strcmp(ast->name, "matches") == 0 || strcmp(ast->args[0]->name, "regex") == 0)
-            compile_pattern(c, code, 1);
+    if (ast->kind == AST_CALL && takes_pattern(code))
+        compile_pattern(c, code, 1);
     if (ast->kind == AST_CALL && code->n > 1 &&
         !cel_prepare(c->program, c->source, code, c->unchecked))
         c->failed = true;

@@ -101,6 +101,33 @@ TEST(CelCheck, LooksNamesUpFromTheContainerOutwards)
     EXPECT_EQ(cel.run("[9].map(x, x)"), "[9]");
 }
 
+// Parsed only and checked alike.
+static void run_both(Cel *cel, const std::string &text, const std::string &result)
+{
+    for (bool unchecked : {false, true}) {
+        cel->options.unchecked = unchecked;
+        EXPECT_EQ(cel->run(text), result) << text << (unchecked ? " parsed only" : " checked");
+    }
+    cel->options.unchecked = false;
+}
+
+TEST(CelCheck, LooksFunctionsUpFromTheContainerOutwards)
+{
+    Cel base64({}, "base64"), lists({}, "lists.x"), regex({}, "regex"), outside;
+
+    run_both(&base64, "encode(b'a')", "\"YQ==\"");
+    run_both(&base64, "base64.encode(b'a') + .base64.encode(b'a')", "\"YQ==YQ==\"");
+    run_both(&base64, "size('abc') + .size('abc') + 'a'.size()", "7");
+    run_both(&lists, "range(2)", "[0, 1]");
+    run_both(&lists, "lists.range(2) + .lists.range(1)", "[0, 1, 0]");
+    run_both(&lists, "[1].map(lists, lists.range(2))", "[[0, 1]]");
+    run_both(&regex, "extract('a1', '\\\\d').value()", "\"1\"");
+    run_both(&outside, ".size('a') + .lists.range(2)[1]", "2");
+    EXPECT_EQ(base64.run(".encode(b'a')"), "issue: undeclared function 'encode'");
+    EXPECT_EQ(lists.run("x.range(2)"), "issue: undeclared variable 'x'");
+    EXPECT_EQ(regex.run("extract('a', '(')"), "issue: the pattern is wrong: missing ): (");
+}
+
 TEST(CelCheck, TypesThatDoubleDoNotGrow)
 {
     std::string text = "cel.bind(a, [1], ", close = "a)";
