@@ -133,17 +133,24 @@ FN(double_uint)
     return cel_of_double((double)args->as.natural);
 }
 
+/* What strtod() takes, but is no number to others of this language: nan(...), a hexadecimal number
+ * without its exponent. */
+static bool is_beyond_cel(const char *text)
+{
+    return strpbrk(text, "()") || (strpbrk(text, "xX") && !strpbrk(text, "pP"));
+}
+
 FN(double_string)
 {
     char text[400], *end;
     double value;
 
     (void)n;
-    if (!number_text(args, text) || strpbrk(text, "()_"))
+    if (!number_text(args, text) || is_beyond_cel(text))
         return parse_error(call, "double", args);
     call->cost += args->len > 30 ? args->len * UINT64_C(2) : 0;
     value = strtod(text, &end);
-    if (*end || end == text)
+    if (*end || end == text || (isnan(value) && (text[0] == '+' || text[0] == '-')))
         return parse_error(call, "double", args);
     if (isinf(value) && !strpbrk(text, "iI")) /* not written as infinity */
         return range_error(call, "double");

@@ -53,7 +53,15 @@ size_t cel_net_text(const cel_value *value, char text[64])
     return len;
 }
 
-/* No zones, and no IPv4 written inside IPv6. */
+/* ::ffff:0:0/96 */
+static bool is_mapped(const cel_net *net)
+{
+    static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
+
+    return memcmp(net->bytes, prefix, sizeof prefix) == 0;
+}
+
+/* No zones, and no IPv4 that is mapped to IPv6 and written with dots. */
 static bool parse_ip(const char *text, size_t len, cel_net *net)
 {
     char copy[64];
@@ -68,7 +76,7 @@ static bool parse_ip(const char *text, size_t len, cel_net *net)
         return inet_pton(AF_INET, copy, net->bytes) == 1;
     }
     net->family = 6;
-    return !strchr(copy, '.') && inet_pton(AF_INET6, copy, net->bytes) == 1;
+    return inet_pton(AF_INET6, copy, net->bytes) == 1 && !(strchr(copy, '.') && is_mapped(net));
 }
 
 static bool parse_cidr(const char *text, size_t len, cel_net *net)

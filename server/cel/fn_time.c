@@ -10,9 +10,10 @@ bool cel_time_parse(const char *text, size_t len, cel_value *value)
     int64_t seconds;
     int32_t nanos;
 
-    /* RFC 3339 lets an implementation refuse a small t or z, and others of this language do. */
-    if (memchr(text, 't', len) || memchr(text, 'z', len) ||
-        !wm_time_parse_ns(text, len, &seconds, &nanos))
+    /* RFC 3339 lets an implementation refuse a small t or z, a space for T and leap seconds, and
+     * others of this language do. */
+    if (len < sizeof("2006-01-02T15:04:05") || text[10] != 'T' || text[17] == '6' ||
+        memchr(text, 'z', len) || !wm_time_parse_ns(text, len, &seconds, &nanos))
         return false;
     *value = cel_of_timestamp(seconds, (uint32_t)nanos);
     return true;
@@ -52,16 +53,17 @@ static bool read_unit(reader *r, int64_t *unit)
     return false;
 }
 
-/* One number with its unit, added to `total`. */
-static bool read_part(reader *r, int64_t *total)
+/* One number with its unit, added to `total`, which is without its sign. */
+static bool read_part(reader *r, uint64_t *total)
 {
-    int64_t whole = 0, unit, fraction = 0, scale = 1, part;
+    int64_t unit, fraction = 0, scale = 1;
+    uint64_t whole = 0, part;
     const char *from = r->at;
     size_t digits = 0;
 
     for (; r->at < r->end && *r->at >= '0' && *r->at <= '9'; r->at++, digits++)
         if (__builtin_mul_overflow(whole, 10, &whole) ||
-            __builtin_add_overflow(whole, *r->at - '0', &whole))
+            __builtin_add_overflow(whole, (uint64_t)(*r->at - '0'), &whole))
             return false;
     if (r->at < r->end && *r->at == '.')
         for (r->at++; r->at < r->end && *r->at >= '0' && *r->at <= '9'; r->at++, digits++)
@@ -70,17 +72,17 @@ static bool read_part(reader *r, int64_t *total)
                 scale *= 10;
             }
     if (digits == 0 || from == r->at || !read_unit(r, &unit) ||
-        __builtin_mul_overflow(whole, unit, &part))
+        __builtin_mul_overflow(whole, (uint64_t)unit, &part))
         return false;
-    part += (int64_t)((__int128)fraction * unit / scale);
-    return !__builtin_add_overflow(*total, part, total);
+    return !__builtin_add_overflow(part, (uint64_t)((__int128)fraction * unit / scale), &part) &&
+           !__builtin_add_overflow(*total, part, total);
 }
 
 bool cel_duration_parse(const char *text, size_t len, int64_t *nanos)
 {
     reader r = {text, text + len};
     bool negative = len > 0 && text[0] == '-';
-    int64_t total = 0;
+    uint64_t total = 0;
 
     r.at += len > 0 && (text[0] == '-' || text[0] == '+');
     if (r.at == r.end)
@@ -90,7 +92,9 @@ bool cel_duration_parse(const char *text, size_t len, int64_t *nanos)
     while (r.at < r.end)
         if (!read_part(&r, &total))
             return false;
-    *nanos = negative ? -total : total;
+    if (total > (uint64_t)INT64_MAX + negative)
+        return false;
+    *nanos = (int64_t)(negative ? 0 - total : total);
     return true;
 }
 

@@ -69,6 +69,64 @@ TEST(CelEval, Base64OfUrls)
     EXPECT_EQ(cel.run("base64.decode('_-8=')"), "error: the text is not base64");
 }
 
+// As cel-go reads them.
+TEST(CelEval, ReadsTheTextsOfTimes)
+{
+    Cel cel;
+
+    cel.options.unchecked = true;
+    for (const char *refused :
+         {"timestamp('2009-02-13 23:31:30Z')", "timestamp('2009-02-13t23:31:30Z')",
+          "timestamp('2009-02-13T23:31:30z')", "timestamp('2009-02-13T23:31:60Z')",
+          "timestamp('2016-12-31T23:59:60Z')", "timestamp('2009-02-13T24:00:00Z')",
+          "timestamp('2009-02-13T23:31:30.Z')", "timestamp('2009-02-13T23:31:30')",
+          "timestamp('2009-02-13T23:31:30+24:00')", "timestamp('2009-02-13')", "timestamp('')",
+          "duration('9223372036854775808ns')", "duration('2562047h47m16.854775808s')",
+          "duration('-9223372036854775809ns')", "duration('-2562047h47m16.854775809s')",
+          "duration('18446744073709551616ns')", "duration('9223372036s9223372036s9223372036s')",
+          "duration('-')", "duration('')"})
+        EXPECT_EQ(cel.run(refused).substr(0, 7), "error: ") << refused;
+    EXPECT_EQ(cel.run("timestamp('2009-02-13T23:31:06.5+23:59') == timestamp(1234481526) - "
+                      "duration('-0.5s')"),
+              "true");
+    EXPECT_EQ(cel.run("duration('-9223372036854775808ns')"),
+              "duration(\"-9223372036.854775808s\")");
+    EXPECT_EQ(
+        cel.run("duration('-2562047h47m16.854775808s') == duration('-9223372036854775808ns')"),
+        "true");
+    EXPECT_EQ(cel.run("duration('9223372036854775807ns') > duration('0s')"), "true");
+}
+
+TEST(CelEval, ReadsTheTextsOfNumbers)
+{
+    Cel cel;
+
+    for (const char *refused : {"0x10", "0x1.8", "0xp1", "0x1p", "+NaN", "-nan", "nan(1)", "1_0",
+                                "infi", "1e", ".", "", " 1", "0x1p1024", "1e400"})
+        EXPECT_EQ(cel.run(std::string("double('") + refused + "')").substr(0, 7), "error: ")
+            << refused;
+    EXPECT_EQ(cel.run("double('0x1p4') + double('0x1.8P+1') + double('-0X.8p1')"), "18.0");
+    EXPECT_EQ(cel.run("math.isNaN(double('nan')) && math.isNaN(double('NaN'))"), "true");
+    EXPECT_EQ(cel.run("double('+inf') == double('Infinity') && double('-INF') < 0.0"), "true");
+}
+
+// Dots are for the networks that embed IPv4, except the one that stands for IPv4.
+TEST(CelEval, ReadsTheTextsOfAddresses)
+{
+    Cel cel;
+
+    for (const char *ip : {"64:ff9b::192.0.2.33", "::1.2.3.4", "1:2:3:4:5:6:1.2.3.4", "::ffff:1:2",
+                           "::fffe:1.2.3.4", "1::ffff:1.2.3.4"})
+        EXPECT_EQ(cel.run(std::string("isIP('") + ip + "')"), "true") << ip;
+    for (const char *none :
+         {"::ffff:1.2.3.4", "0:0:0:0:0:ffff:1.2.3.4", "::1.2.3.04", "::1.2.3",
+          "1:2:3:4:5:6:7:1.2.3.4", "1::1.2.3.4:5", "::ffff:1.2.3.4%eth0", "1.2.3.4::"})
+        EXPECT_EQ(cel.run(std::string("isIP('") + none + "')"), "false") << none;
+    EXPECT_EQ(cel.run("string(ip('64:ff9b::1.2.3.4'))"), "\"64:ff9b::102:304\"");
+    EXPECT_EQ(cel.run("cidr('::1.2.3.4/96')"), "cidr(\"::102:304/96\")");
+    EXPECT_EQ(cel.run("ip.isCanonical('::1.2.3.4') || isCIDR('::ffff:1.2.3.4/96')"), "false");
+}
+
 TEST(CelEval, MasksHaveNoHostBits)
 {
     Cel cel;
