@@ -168,9 +168,16 @@ static void args_print_help(const cli *cli, const args_option *options, size_t n
     args_print_globals();
 }
 
-/* A word that is to be an option: not "-" alone, and not a negative number. */
-static bool args_is_option(const char *word)
+static bool args_is_letter(char c)
 {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* A word that is to be an option: not "-" alone, and not a negative number or expression. */
+static bool args_is_option(const cli *cli, const char *word)
+{
+    if (cli->expression)
+        return strcmp(word, "-h") == 0 || (strncmp(word, "--", 2) == 0 && args_is_letter(word[2]));
     return word[0] == '-' && word[1] != '\0' && !(word[1] >= '0' && word[1] <= '9') &&
            word[1] != '.';
 }
@@ -188,7 +195,8 @@ static int args_take_option(cli *cli, int argc, char **argv, int *i, const args_
     if (code == CLI_OK)
         code = args_take_global(cli, argc, argv, i);
     if (code == CLI_OK)
-        code = cli_usage(cli, "unknown option %s", argv[*i]);
+        code = cli_usage(cli, "unknown option %s%s", argv[*i],
+                         cli->expression ? "; put -- before an expression that begins so" : "");
     return code;
 }
 
@@ -201,7 +209,7 @@ int args_parse(cli *cli, int argc, char **argv, const args_option *options, size
     for (int i = 0; i < argc; i++) {
         if (!only_parameters && strcmp(argv[i], "--") == 0) {
             only_parameters = true;
-        } else if (!only_parameters && args_is_option(argv[i])) {
+        } else if (!only_parameters && args_is_option(cli, argv[i])) {
             int code = args_take_option(cli, argc, argv, &i, options, n_options);
 
             if (code != ARGS_GO_ON)

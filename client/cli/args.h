@@ -1,6 +1,7 @@
 /* client/cli/args.h - reads the options and parameters of a command.
  *
- * Options may stand anywhere: "--limit 5", "--limit=5", "--json"; "--" ends them.
+ * Options may stand anywhere: "--limit 5", "--limit=5", "--json"; "--" ends them. Where an
+ * expression is a parameter, what begins with a minus and is no --word is that.
  */
 #ifndef WAYMARK_CLIENT_CLI_ARGS_H
 #define WAYMARK_CLIENT_CLI_ARGS_H

@@ -261,9 +261,11 @@ static int cel_run(cli *cli, int argc, char **argv, bool evaluate)
     const char *text = NULL;
     /* Only what is evaluated has a trace, the last option. */
     size_t n_known = WM_ARRAY_LEN(known) - !evaluate;
-    int code = args_parse(cli, argc, argv, known, n_known, &text, 1, 1);
     cel_session *session;
+    int code;
 
+    cli->expression = true;
+    code = args_parse(cli, argc, argv, known, n_known, &text, 1, 1);
     if (code != ARGS_GO_ON)
         return code;
     session = WM_NEW(&cli->arena, cel_session);
@@ -285,8 +287,12 @@ static int cel_run_check(cli *cli, int argc, char **argv)
 
 const cli_command cli_cel_commands[] = {
     {"cel eval", "EXPR [--vars FILE.json] [--trace]", "Evaluates an expression, without a server.",
-     "Numbers in the file are doubles; they compare with ints as numbers do.", cel_run_eval},
+     "Numbers in the file are doubles; they compare with ints as numbers do.\n"
+     "An expression that begins with two minuses and a name goes behind --.",
+     cel_run_eval},
     {"cel check", "EXPR [--var NAME:TYPE]", "Prints an expression's type and canonical text.",
-     "What is wrong is shown with a caret under the place, all of it at once.", cel_run_check},
+     "What is wrong is shown with a caret under the place, all of it at once.\n"
+     "An expression that begins with two minuses and a name goes behind --.",
+     cel_run_check},
     {0},
 };

@@ -40,6 +40,7 @@ struct cli {
     const cli_command *command;
     const char *address, *token, *token_file, *namespace_name, *tls_ca;
     bool json;
+    bool expression; /* the command's parameter is one, and may begin with a minus */
     double timeout_s;
     waymark_client *client;
     wm_arena arena;

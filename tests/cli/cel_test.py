@@ -72,6 +72,20 @@ class Cel(unittest.TestCase):
         ])
         self.assertEqual(support.run("cel", "check", "1", "--trace").returncode, 2)
 
+    def test_an_expression_may_begin_with_a_minus(self):
+        for expression, value in (("-[1][0]", "-1"), ("- 1", "-1"), ("-n", "-3.0"), ("-1", "-1"),
+                                  ("--[1][0]", "1"), ("-(n)", "-3.0")):
+            done = support.run("cel", "eval", expression, "--vars", self.order())
+            self.assertEqual((done.returncode, done.stdout), (0, value + "\n"), done.stderr)
+        done = support.run("cel", "check", "--var", "x:int", "-x")
+        self.assertEqual((done.returncode, done.stdout), (0, "int\n-x\n"), done.stderr)
+        done = support.run("cel", "eval", "--vars", self.order(), "--", "--n")
+        self.assertEqual((done.returncode, done.stdout), (0, "3.0\n"), done.stderr)
+        done = support.run("cel", "eval", "--n")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("unknown option --n; put -- before an expression that begins so", done.stderr)
+        self.assertIn("goes behind --", support.run("cel", "eval", "-h").stdout)
+
     def test_refuses_bad_options(self):
         for arguments in (["1", "--var", "a"], ["1", "--var", "a:integer"], ["1", "--vars", "/nowhere"], []):
             done = support.run("cel", "eval", *arguments)
