@@ -91,12 +91,12 @@ void emit(FILE *out, const model_file *file, const model_service *service,
 
 static char *guard_of(const model_file *file, const char *kind)
 {
-    char *path, *guard;
+    char *stem = names_guard(file->stem), *upper = names_upper(kind), *guard;
 
-    if (asprintf(&path, "%s.%s.h", file->stem, kind) < 0)
+    if (asprintf(&guard, "%s__%s_H", stem, upper) < 0)
         abort();
-    guard = names_upper(path);
-    free(path);
+    free(stem);
+    free(upper);
     return guard;
 }
 

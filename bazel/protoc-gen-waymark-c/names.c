@@ -157,6 +157,22 @@ char *names_upper(const char *text)
     return name;
 }
 
+char *names_guard(const char *stem)
+{
+    static const char prefix[] = "WAYMARK_C_";
+    char *name = malloc(sizeof(prefix) + 3 * strlen(stem)), *out;
+
+    if (!name)
+        abort();
+    out = stpcpy(name, prefix);
+    for (; *stem; stem++) {
+        unsigned char c = (unsigned char)*stem;
+
+        out += isalnum(c) ? sprintf(out, "%c", c) : sprintf(out, "_%02x", c);
+    }
+    return name;
+}
+
 char *names_stem(const char *proto_file)
 {
     size_t length = strlen(proto_file);

@@ -28,6 +28,8 @@ bool names_is_newer_keyword(const char *name);
 char *names_member(const char *camel);
 /* "get_x" -> "GET_X"; everything but letters and digits becomes '_'. */
 char *names_upper(const char *text);
+/* "a/b-c" -> "WAYMARK_C_a_2fb_2dc": a macro's name that no other stem has. */
+char *names_guard(const char *stem);
 /* "a/b/x.proto" -> "a/b/x" */
 char *names_stem(const char *proto_file);
 

@@ -71,6 +71,8 @@ TEST(Names, OfServicesAndMethods)
     EXPECT_EQ(Take(names_member("Delete")), "delete_");
     EXPECT_EQ(Take(names_member("Deleted")), "deleted");
     EXPECT_EQ(Take(names_upper("get_x.y")), "GET_X_Y");
+    EXPECT_EQ(Take(names_guard("2fa/b_C")), "WAYMARK_C_2fa_2fb_5fC");
+    EXPECT_EQ(Take(names_guard("\xc3\xa4")), "WAYMARK_C__c3_a4");
     EXPECT_EQ(Take(names_stem("a/b.proto")), "a/b");
     EXPECT_EQ(Take(names_stem("a/b")), "a/b");
 }
