@@ -93,8 +93,10 @@ char *names_lower(const char *camel)
 char *names_service(const char *package, const char *service)
 {
     char *full, *name;
+    int made = *package ? asprintf(&full, "%s.%s", package, service)
+                        : asprintf(&full, "%s.service", service);
 
-    if (asprintf(&full, "%s.%s", package, service) < 0)
+    if (made < 0)
         abort();
     name = names_lower(full);
     free(full);

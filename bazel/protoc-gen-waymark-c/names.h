@@ -19,7 +19,8 @@ char *names_message_prefix(const char *full_name);
 
 /* "GetX" -> "get_x" */
 char *names_lower(const char *camel);
-/* "a.b.v1", "TrackService" -> "a_b_v1_track_service" */
+/* "a.b.v1", "TrackService" -> "a_b_v1_track_service". Without a package: "", "Read" ->
+ * "read_service", since "read" alone would be C's. */
 char *names_service(const char *package, const char *service);
 /* Is it, in lower case, a keyword that protoc-gen-c does not know (of C to C23 and C++ to C++20),
  * or a macro of any program? */

@@ -66,7 +66,8 @@ TEST(Names, OfServicesAndMethods)
 {
     EXPECT_EQ(Take(names_service("waymark.geo.v1", "TrackService")),
               "waymark_geo_v1_track_service");
-    EXPECT_EQ(Take(names_service("", "TrackService")), "track_service");
+    EXPECT_EQ(Take(names_service("", "Read")), "read_service");
+    EXPECT_EQ(Take(names_service("", "TrackService")), "track_service_service");
     EXPECT_EQ(Take(names_lower("GetPositionsAt")), "get_positions_at");
     EXPECT_EQ(Take(names_member("Delete")), "delete_");
     EXPECT_EQ(Take(names_member("Deleted")), "deleted");

@@ -56,6 +56,23 @@ def tree(directory):
     return found
 
 
+def add_headers(out):
+    """The installed headers, beside what came out."""
+    shutil.copytree("include/waymark", f"{out}/waymark", dirs_exist_ok=True)
+    shutil.copy("server/sdk/include/waymark/server.h", f"{out}/waymark")
+    shutil.copy("base/method.h", f"{out}/waymark")
+
+
+def compile_one(test, command, out, source):
+    ran = subprocess.run(
+        command + WARNINGS + ["-D_GNU_SOURCE", f"-I{out}", "-fsyntax-only", source],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    test.assertEqual(ran.returncode, 0, f"{command} {source}:\n{ran.stdout}")
+
+
 ALL = ["hard/v1/hard.proto", "far/v1/far.proto", "far/v1/further.proto", "shop/v1/shop.proto"]
 SYSTEM = ["google/protobuf/empty.proto", "google/protobuf/timestamp.proto"]
 
@@ -177,6 +194,22 @@ class Output(Case):
         self.assertEqual(len(guards), 2 * len(stems))
         self.assertEqual(len(set(guards)), len(guards))
 
+    # Services whose names alone would be keywords, built-in functions and the C library's.
+    def test_of_services_without_a_package_takes_no_name_of_others(self):
+        out = self.directory()
+        services = ["Switch", "Log", "Read", "Index", "Time", "errno", "main"]
+        with open(f"{out}/bare.proto", "w", encoding="utf-8") as file:
+            file.write('syntax = "proto3"; message M {}')
+            for name in services:
+                file.write(f"service {name} {{ rpc Get(M) returns (M); }}")
+        protoc(out, ["bare.proto"], more_paths=[f"-I{out}"])
+        header = read(f"{out}/bare.methods.h")
+        for name in services:
+            self.assertIn(f"extern const wm_service {name.lower()}_service;", header)
+        add_headers(out)
+        for source in sorted(glob.glob(f"{out}/bare.*.c")):
+            compile_one(self, ["gcc", "-std=c11"], out, source)
+
     def test_says_what_is_wrong(self):
         with self.assertRaises(Failed) as failed:
             protoc(self.directory(), ["noservice.proto"], "clients")
@@ -192,10 +225,7 @@ class Compiled(Case):
     def setUpClass(cls):
         cls.out = tempfile.mkdtemp(prefix="wmgen-")
         protoc(cls.out, ALL + SYSTEM)
-        headers = f"{cls.out}/waymark"
-        shutil.copytree("include/waymark", headers, dirs_exist_ok=True)
-        shutil.copy("server/sdk/include/waymark/server.h", headers)
-        shutil.copy("base/method.h", headers)
+        add_headers(cls.out)
 
     @classmethod
     def tearDownClass(cls):
@@ -203,13 +233,7 @@ class Compiled(Case):
 
     def compile(self, command, sources):
         for source in sources:
-            ran = subprocess.run(
-                command + WARNINGS + ["-D_GNU_SOURCE", f"-I{self.out}", "-fsyntax-only", source],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            self.assertEqual(ran.returncode, 0, f"{command} {source}:\n{ran.stdout}")
+            compile_one(self, command, self.out, source)
 
     def sources(self):
         found = sorted(glob.glob(f"{self.out}/*/v1/*.c"))
