@@ -51,7 +51,7 @@ void emit(FILE *out, const model_file *file, const model_service *service,
 {
     static const model_service no_service;
     static const model_method no_method;
-    char n_methods[24], call[512];
+    char n_methods[24], *call;
 
     /* The runtime that servers stand on: waymark's own, or the installed one. */
     const char *rpc = file->is_tree ? "rpc_" : "waymark_server_";
@@ -60,8 +60,9 @@ void emit(FILE *out, const model_file *file, const model_service *service,
     service = service ? service : &no_service;
     method = method ? method : &no_method;
     snprintf(n_methods, sizeof(n_methods), "%zu", service->n_methods);
-    snprintf(call, sizeof(call), "%s_%s", service->lower ? service->lower : "",
-             method->lower ? method->lower : "");
+    if (asprintf(&call, "%s_%s", service->lower ? service->lower : "",
+                 method->lower ? method->lower : "") < 0)
+        abort();
 
     const template_name names[] = {
         {"file", file->name},
@@ -87,6 +88,7 @@ void emit(FILE *out, const model_file *file, const model_service *service,
     };
 
     template_write(out, names, sizeof(names) / sizeof(names[0]), text);
+    free(call);
 }
 
 static char *guard_of(const model_file *file, const char *kind)

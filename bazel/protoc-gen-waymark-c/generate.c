@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bazel/protoc-gen-waymark-c/clash.h"
 #include "bazel/protoc-gen-waymark-c/emit.h"
 
 typedef Google__Protobuf__Compiler__CodeGeneratorRequest request_type;
@@ -90,7 +91,9 @@ response_type *generate(const request_type *request, const options *options)
             break;
         }
         file->is_tree = options->is_tree;
-        add_stubs(response, file, options->kinds);
+        response->error = clash_of_services(file);
+        if (response->error == NULL)
+            add_stubs(response, file, options->kinds);
         model_free(file);
     }
     return response;

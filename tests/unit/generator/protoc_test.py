@@ -315,6 +315,73 @@ class Names(unittest.TestCase):
         self.assertEqual(shown, tested)
 
 
+class Clashes(Case):
+    """Two parts of a proto that would have the same name in C."""
+
+    def refused(self, text, options=""):
+        """What protoc says of the proto."""
+        out = self.directory()
+        with open(f"{out}/clash.proto", "w", encoding="utf-8") as file:
+            file.write(f'syntax = "proto3"; package c; {text}')
+        with self.assertRaises(Failed, msg=text) as failed:
+            protoc(out, ["clash.proto"], options, [f"-I{out}"])
+        self.assertEqual(glob.glob(f"{out}/*.[ch]"), [])
+        return str(failed.exception)
+
+    def test_of_methods_and_services_are_refused(self):
+        for services, said in [
+            ("service S { rpc Get$; rpc GetSync$; }", "c.S.Get and c.S.GetSync are both c_s_get_sync"),
+            ("service S { rpc Start$; rpc StartDone$; }", "c_s_start_done"),
+            ("service S { rpc Watch>; rpc WatchOpen$; }", "c.S.Watch and c.S.WatchOpen are both"),
+            ("service S { rpc Get$; rpc get$; }", "c.S.Get and c.S.get are both C_S_GET in C"),
+            ("service S { rpc Delete$; rpc delete_>; }", "both c_s_handlers.delete_ in C"),
+            ("service S { rpc MethodsN$; }", "c.S and c.S.MethodsN are both C_S_METHODS_N in C"),
+            ("service S { rpc HandlersN$; }", "C_S_HANDLERS_N"),
+            ("service S { rpc Bind$; }", "c.S and c.S.Bind are both c_s_bind in C"),
+            ("service S { rpc Handlers$; }", "c_s_handlers"),
+            ("service S { rpc Get$; rpc GetReply$; }", "c_s_get_reply"),
+            (
+                "service Order { rpc ItemGet$; } service OrderItem { rpc Get$; }",
+                "c.Order.ItemGet and c.OrderItem.Get are both C_ORDER_ITEM_GET in C",
+            ),
+        ]:
+            services = services.replace("$", "(M) returns (M)").replace(">", "(M) returns (stream M)")
+            text = self.refused(f"message M {{}} {services}")
+            self.assertIn("clash.proto: ", text)
+            self.assertIn(said, text)
+
+    # A method for each name that comes out: whoever adds a name to the templates and not to the
+    # table of names finds it here.
+    def test_of_a_method_with_any_name_that_comes_out_are_refused(self):
+        out = self.directory()
+        protoc(out, ["shop/v1/shop.proto"], "methods,server,client")
+        names = set()
+        for text in tree(out).values():
+            text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+            names |= set(re.findall(r"\bshop_v1_counter_(\w+)", text, flags=re.I))
+        names = {name.lower() for name in names}
+        self.assertGreater(len(names), 40)
+        calls = """rpc GetItem(M) returns (M); rpc WatchItems(M) returns (stream M);
+            rpc FillCart(stream M) returns (M); rpc Chat(stream M) returns (stream M);"""
+        for name in sorted(names):
+            said = self.refused(
+                f"message M {{}} service Counter {{ {calls} rpc {name}(M) returns (M); }}", "methods"
+            )
+            self.assertRegex(said, rf"c.Counter.{name} are both (?i:c_counter_{name}) in C", name)
+
+    def test_of_long_names_are_none(self):
+        out = self.directory()
+        long = "g" * 520
+        with open(f"{out}/long.proto", "w", encoding="utf-8") as file:
+            file.write(
+                f"""syntax = "proto3"; package c; message M {{}}
+                service S {{ rpc {long}1(M) returns (M); rpc {long}2(M) returns (M); }}"""
+            )
+        protoc(out, ["long.proto"], "client", [f"-I{out}"])
+        for number in "12":
+            self.assertIn(f"c_s_{long}{number}_sync(", read(f"{out}/long.client.h"))
+
+
 class Presence(Case):
     """`optional` means the same in C and in Python, on random messages."""
 
