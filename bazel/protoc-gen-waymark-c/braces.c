@@ -1,4 +1,5 @@
-/* protoc-gen-waymark-c/braces.c - initial values of oneofs that begin with bytes; see braces.h.
+/* protoc-gen-waymark-c/braces.c - initial values of oneofs that begin with bytes or an enum; see
+ * braces.h.
  *
  * A header has for each oneof, in this order:
  *
@@ -71,20 +72,51 @@ static char *make_initial(const lines *lines, size_t enum_end)
     return NULL;
 }
 
-/* In the line, if it has the initial value: the one with braces. Another oneof's name may end like
- * this one's, so what is in front must not be part of a name. */
-static void replace(char **line, const char *initial)
+/* What is to be between the braces for a union whose first member is declared by that line, " Type
+ * x;": NULL where 0 is right. Pointers have a star; what is neither one nor listed is an enum. */
+static char *make_value(const char *member)
+{
+    static const char *const numbers[] = {"int32_t", "uint32_t", "int64_t",           "uint64_t",
+                                          "float",   "double",   "protobuf_c_boolean"};
+    const char *type = member + strspn(member, " ");
+    size_t length = strcspn(type, " ");
+    char *value;
+
+    if (strchr(type, '*') != NULL)
+        return NULL;
+    if (begins(type, "ProtobufCBinaryData "))
+        return strdup("{0,NULL}");
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        if (strlen(numbers[i]) == length && strncmp(numbers[i], type, length) == 0)
+            return NULL;
+    if (asprintf(&value, "(%.*s)0", (int)length, type) < 0)
+        abort();
+    return value;
+}
+
+/* In the line, if it has the initial value: the one with `value` in place of 0. Another oneof's
+ * name may end like this one's, so what is in front must not be part of a name. */
+static void replace(char **line, const char *initial, const char *value)
 {
     size_t length = strlen(initial);
     char *at = strstr(*line, initial), *made;
 
     if (!begins(*line, "    , ") || !at || at[-1] != ' ')
         return;
-    if (asprintf(&made, "%.*s%.*s{{0,NULL}}%s", (int)(at - *line), *line,
-                 (int)(length - strlen("{0}")), initial, at + length) < 0)
+    if (asprintf(&made, "%.*s%.*s{%s}%s", (int)(at - *line), *line, (int)(length - strlen("{0}")),
+                 initial, value, at + length) < 0)
         abort();
     free(*line);
     *line = made;
+}
+
+/* The line of the first member behind that line; comments stand in front of members. */
+static size_t find_member(const lines *lines, size_t i)
+{
+    if (++i < lines->n && strcmp(lines->line[i], "    /*") == 0)
+        while (i < lines->n && strcmp(lines->line[i++], "     */") != 0)
+            ;
+    return i;
 }
 
 void braces_add(output_type *file)
@@ -95,15 +127,20 @@ void braces_add(output_type *file)
         return;
     lines = lines_split(file->content);
     for (size_t i = 1; i + 1 < lines.n; i++) {
-        char *initial;
+        char *initial, *value;
+        size_t member;
 
-        if (strcmp(lines.line[i], "  union {") != 0 ||
-            !begins(lines.line[i + 1], "    ProtobufCBinaryData "))
+        if (strcmp(lines.line[i], "  union {") != 0)
+            continue;
+        member = find_member(&lines, i);
+        value = member < lines.n ? make_value(lines.line[member]) : NULL;
+        if (value == NULL)
             continue;
         initial = make_initial(&lines, find_enum_end(&lines, i - 1));
         for (size_t k = i; initial && k < lines.n; k++)
-            replace(&lines.line[k], initial);
+            replace(&lines.line[k], initial, value);
         free(initial);
+        free(value);
     }
     free(file->content);
     file->content = lines_join(&lines);

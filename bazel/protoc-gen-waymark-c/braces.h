@@ -1,8 +1,8 @@
-/* protoc-gen-waymark-c/braces.h - initial values of oneofs that begin with bytes.
+/* protoc-gen-waymark-c/braces.h - initial values of oneofs that begin with bytes or an enum.
  *
  * protoc-gen-c initialises every union by {0}. Where its first member is a struct, which bytes are,
- * gcc warns of missing braces in every program that uses the message; `optional bytes` always does
- * so.
+ * gcc warns of missing braces in every program that uses the message; where it is an enum, C++
+ * takes no 0 for it. `optional bytes` and `optional` enums are always such.
  */
 #ifndef WAYMARK_PROTOC_GEN_BRACES_H
 #define WAYMARK_PROTOC_GEN_BRACES_H

@@ -9,7 +9,8 @@
  * - Fields whose names would not compile get an underscore behind; only in C, not in descriptors.
  * - Imports of which no type is used, such as those that bring options, and extensions are left
  *   out, so that nobody needs to compile descriptor.proto and its like.
- * - Oneofs that begin with bytes get an initial value that gcc does not warn of.
+ * - Oneofs that begin with bytes or an enum get an initial value of which gcc does not warn and
+ *   that C++ takes.
  * - Services are left out: protoc-gen-c's are for a transport of its own.
  */
 #ifndef WAYMARK_PROTOC_GEN_MESSAGES_H

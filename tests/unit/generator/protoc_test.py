@@ -262,6 +262,26 @@ class Compiled(Case):
             self.compile(["g++", f"-std={standard}", "-Wno-pedantic"], [source])
 
 
+    def test_initial_values_in_cpp(self):
+        source, n = f"{self.out}/initial.cc", 0
+        with open(source, "w", encoding="utf-8") as out:
+            for header in sorted(glob.glob(f"{self.out}/*/v1/*.pb-c.h")):
+                text = read(header)
+                types = re.findall(r"^struct +(\w+)$", text, flags=re.M)
+                values = re.findall(r"^#define (\w+__INIT) ", text, flags=re.M)
+                self.assertEqual(len(types), len(values), header)
+                out.write(f'#include "{os.path.relpath(header, self.out)}"\n')
+                for kind, value in zip(types, values):
+                    out.write(f"{kind} value_{n} = {value};\n")
+                    n += 1
+        self.assertGreater(n, 8)
+        # clang++ warns of every value of a deprecated member, also of this one.
+        flags = ["-std=c++17", "-Wno-pedantic", "-Wno-deprecated-declarations"]
+        for compiler in ["g++", "clang++"]:
+            if shutil.which(compiler):
+                self.compile([compiler] + flags, [source])
+
+
 class Names(unittest.TestCase):
     """docs/generator.md's table of names, in both directions."""
 
