@@ -6,7 +6,15 @@
 #include "bazel/protoc-gen-waymark-c/names.h"
 #include "bazel/protoc-gen-waymark-c/template.h"
 
-/* A line of a comment; what would open or end a C comment is broken up. */
+/* Must there be a space behind the character at `at`? What would open or end a C comment is broken
+ * up, and the trigraph that is a backslash, of which compilers warn. */
+static bool needs_space(const char *line, const char *at)
+{
+    return (at[0] == '*' && at[1] == '/') || (at[0] == '/' && at[1] == '*') ||
+           (at > line && at[-1] == '?' && at[0] == '?' && at[1] == '/');
+}
+
+/* A line of a comment. */
 static void put_line(FILE *out, const char *indent, bool first, const char *line, size_t length)
 {
     while (length > 0 && (line[length - 1] == ' ' || line[length - 1] == '\r'))
@@ -16,8 +24,7 @@ static void put_line(FILE *out, const char *indent, bool first, const char *line
         fputc(' ', out);
     for (size_t i = 0; i < length; i++) {
         fputc(line[i], out);
-        if (i + 1 < length &&
-            ((line[i] == '*' && line[i + 1] == '/') || (line[i] == '/' && line[i + 1] == '*')))
+        if (i + 1 < length && needs_space(line, &line[i]))
             fputc(' ', out);
     }
 }

@@ -137,6 +137,33 @@ static void drop_services(file_type *file)
     file->n_service = 0;
 }
 
+/* Puts a space before the slash of each trigraph that is a backslash, of which compilers warn at
+ * the end of a line. What could end a comment, protoc-gen-c breaks up itself. */
+static void break_trigraphs(char **comment)
+{
+    char *made, *out;
+
+    if (*comment == NULL || strstr(*comment, "?\?/") == NULL)
+        return;
+    made = out = must(malloc(2 * strlen(*comment) + 1));
+    for (const char *in = *comment; *in; in++) {
+        *out++ = *in;
+        if (strncmp(in, "?/", 2) == 0 && in > *comment && in[-1] == '?')
+            *out++ = ' ';
+    }
+    *out = 0;
+    free(*comment);
+    *comment = made;
+}
+
+static void prepare_comments(file_type *file)
+{
+    for (size_t i = 0; file->source_code_info && i < file->source_code_info->n_location; i++) {
+        break_trigraphs(&file->source_code_info->location[i]->leading_comments);
+        break_trigraphs(&file->source_code_info->location[i]->trailing_comments);
+    }
+}
+
 /* Files of other syntaxes are left as they are: protoc-gen-c knows them well. */
 static void prepare_file(messages_plan *plan, file_type *file)
 {
@@ -149,6 +176,7 @@ static void prepare_file(messages_plan *plan, file_type *file)
         clear_optional(file->message_type[i]);
     }
     drop_imports(plan->request, file);
+    prepare_comments(file);
     rename_fields(&plan->renames, file);
 }
 

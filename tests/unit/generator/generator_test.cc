@@ -107,6 +107,9 @@ TEST(Comments, StayComments)
               "  /* Ends * / here / * not. */\n");
     EXPECT_EQ(Comment(" A.\n\n B.\n", true, "More."),
               "  /* A.\n   *\n   * B.\n   *\n   * Deprecated.\n   *\n   * More. */\n");
+    // A trigraph, which is a backslash; others are left alone.
+    EXPECT_EQ(Comment(" What?? ?/ ?\?/\n ?\?\?/* ?\?!", false, nullptr),
+              "  /* What?? ?/ ?? /\n   * ??? / * ?\?! */\n");
     EXPECT_EQ(Comment("", true, nullptr), "  /* Deprecated. */\n");
 }
 
