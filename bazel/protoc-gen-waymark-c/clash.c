@@ -10,6 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bazel/protoc-gen-waymark-c/names.h"
+
+typedef Google__Protobuf__FileDescriptorProto file_type;
+typedef Google__Protobuf__DescriptorProto message_type;
+typedef Google__Protobuf__EnumDescriptorProto enum_type;
+typedef Google__Protobuf__FieldDescriptorProto field_type;
+
 typedef struct taken {
     char *name; /* in C */
     char *of;   /* what has it, in the proto */
@@ -159,5 +166,121 @@ char *clash_of_services(const model_file *file)
 
     for (size_t i = 0; i < file->n_services; i++)
         take_service(&list, &file->services[i]);
+    return find_clash(&list, file->name);
+}
+
+/* ---- messages, as protoc-gen-c names them ---- */
+
+/* A message, enum or oneof in the words that its names are made of. */
+typedef struct words {
+    char *full_name; /* "c.Item.price" */
+    char *type;      /* "C__Item__Price" */
+    char *lower;     /* "c__item__price" */
+    char *upper;     /* "C__ITEM__PRICE" */
+} words;
+
+static words words_of(const char *parent, const char *name)
+{
+    words words;
+
+    words.full_name = format("%s%s%s", parent, *parent ? "." : "", name);
+    words.type = names_message_type(words.full_name);
+    words.lower = names_message_prefix(words.full_name);
+    words.upper = names_upper(words.lower);
+    return words;
+}
+
+static void words_free(words *words)
+{
+    free(words->full_name);
+    free(words->type);
+    free(words->lower);
+    free(words->upper);
+}
+
+static void take_enum(taken_list *list, const char *parent, const enum_type *proto)
+{
+    words words = words_of(parent, proto->name);
+
+    take(list, words.full_name, "%s", words.type);
+    take(list, words.full_name, "%s__descriptor", words.lower);
+    take(list, words.full_name, "_%s_IS_INT_SIZE", words.upper);
+    for (size_t i = 0; i < proto->n_value; i++) {
+        char *of = format("%s.%s", words.full_name, proto->value[i]->name);
+
+        take(list, of, "%s__%s", words.upper, proto->value[i]->name);
+        free(of);
+    }
+    words_free(&words);
+}
+
+static void take_oneof(taken_list *list, const words *message, const char *name)
+{
+    words words = words_of(message->full_name, name);
+    char *lower = names_lower(name);
+
+    take(list, words.full_name, "%sCase", words.type);
+    take(list, words.full_name, "%s__NOT_SET", words.upper);
+    take(list, words.full_name, "_%s__CASE_IS_INT_SIZE", words.upper);
+    take(list, words.full_name, "%s.%s_case", message->type, lower);
+    free(lower);
+    words_free(&words);
+}
+
+static void take_field(taken_list *list, const words *message, const message_type *proto,
+                       const field_type *field, const char *of)
+{
+    char *member = names_field(field->name);
+
+    take(list, of, "%s.%s", message->type, member);
+    if (field->label == GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__LABEL__LABEL_REPEATED)
+        take(list, of, "%s.n_%s", message->type, member);
+    if (field->has_oneof_index) {
+        words oneof = words_of(message->full_name, proto->oneof_decl[field->oneof_index]->name);
+        char *lower = names_lower(field->name), *upper = names_upper(lower);
+
+        take(list, of, "%s_%s", oneof.upper, upper);
+        free(lower);
+        free(upper);
+        words_free(&oneof);
+    }
+    free(member);
+}
+
+static void take_message(taken_list *list, const file_type *file, const rename_list *renames,
+                         const char *parent, const message_type *proto)
+{
+    words words = words_of(parent, proto->name);
+
+    take(list, words.full_name, "%s", words.type);
+    take(list, words.full_name, "%s__INIT", words.upper);
+    take(list, words.full_name, "%s__init", words.lower);
+    take(list, words.full_name, "%s__descriptor", words.lower);
+    take(list, words.full_name, "%s.base", words.type);
+    for (size_t i = 0; i < proto->n_field; i++) {
+        const char *name = rename_original(renames, file->name, proto->field[i]->name);
+        char *of = format("%s.%s", words.full_name, name);
+
+        take_field(list, &words, proto, proto->field[i], of);
+        free(of);
+    }
+    for (size_t i = 0; i < proto->n_oneof_decl; i++)
+        take_oneof(list, &words, proto->oneof_decl[i]->name);
+    for (size_t i = 0; i < proto->n_enum_type; i++)
+        take_enum(list, words.full_name, proto->enum_type[i]);
+    for (size_t i = 0; i < proto->n_nested_type; i++)
+        take_message(list, file, renames, words.full_name, proto->nested_type[i]);
+    words_free(&words);
+}
+
+char *clash_of_messages(const file_type *file, const rename_list *renames)
+{
+    const char *package = file->package ? file->package : "";
+    taken_list list = {NULL, 0};
+
+    for (size_t i = 0; i < file->n_enum_type; i++)
+        take_enum(&list, package, file->enum_type[i]);
+    for (size_t i = 0; i < file->n_message_type; i++)
+        take_message(&list, file, renames, package, file->message_type[i]);
     return find_clash(&list, file->name);
 }

@@ -7,6 +7,7 @@
 #define WAYMARK_PROTOC_GEN_CLASH_H
 
 #include "bazel/protoc-gen-waymark-c/model.h"
+#include "bazel/protoc-gen-waymark-c/rename.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -15,6 +16,10 @@ extern "C" {
 /* NULL, or the error that names two of them, which is the caller's to free. Looks at all that
  * could come of the services, also when not all of it is wanted. */
 char *clash_of_services(const model_file *file);
+
+/* The same of the messages, enums, and oneofs of a file whose fields have been renamed so. */
+char *clash_of_messages(const Google__Protobuf__FileDescriptorProto *file,
+                        const rename_list *renames);
 
 #ifdef __cplusplus
 }

@@ -42,8 +42,13 @@ static void add_messages(response_type *response, const request_type *request,
                          const char *protoc_gen_c)
 {
     messages_plan *plan = messages_plan_new(request);
-    response_type *messages = run_plugin(protoc_gen_c, messages_request(plan), &response->error);
+    const char *error = messages_error(plan);
+    response_type *messages = NULL;
 
+    if (error)
+        response->error = strdup(error);
+    else
+        messages = run_plugin(protoc_gen_c, messages_request(plan), &response->error);
     if (messages) {
         messages_finish(plan, messages);
         generate_add(response, messages);

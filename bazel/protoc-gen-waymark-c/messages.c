@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bazel/protoc-gen-waymark-c/braces.h"
+#include "bazel/protoc-gen-waymark-c/clash.h"
 #include "bazel/protoc-gen-waymark-c/rename.h"
 #include "bazel/protoc-gen-waymark-c/types.h"
 
@@ -18,6 +19,7 @@ typedef Google__Protobuf__FieldDescriptorProto field_type;
 struct messages_plan {
     request_type *request;
     rename_list renames; /* of all files to generate */
+    char *error;
 };
 
 static void *must(void *memory)
@@ -178,6 +180,8 @@ static void prepare_file(messages_plan *plan, file_type *file)
     drop_imports(plan->request, file);
     prepare_comments(file);
     rename_fields(&plan->renames, file);
+    if (plan->error == NULL)
+        plan->error = clash_of_messages(file, &plan->renames);
 }
 
 messages_plan *messages_plan_new(const request_type *request)
@@ -199,8 +203,14 @@ messages_plan *messages_plan_new(const request_type *request)
 void messages_plan_free(messages_plan *plan)
 {
     rename_list_free(&plan->renames);
+    free(plan->error);
     google__protobuf__compiler__code_generator_request__free_unpacked(plan->request, NULL);
     free(plan);
+}
+
+const char *messages_error(const messages_plan *plan)
+{
+    return plan->error;
 }
 
 const request_type *messages_request(const messages_plan *plan)

@@ -11,6 +11,7 @@
  *   out, so that nobody needs to compile descriptor.proto and its like.
  * - Oneofs that begin with bytes or an enum get an initial value of which gcc does not warn and
  *   that C++ takes.
+ * - Trigraphs in comments are broken up.
  * - Services are left out: protoc-gen-c's are for a transport of its own.
  */
 #ifndef WAYMARK_PROTOC_GEN_MESSAGES_H
@@ -28,7 +29,10 @@ typedef struct messages_plan messages_plan;
 messages_plan *messages_plan_new(const Google__Protobuf__Compiler__CodeGeneratorRequest *request);
 void messages_plan_free(messages_plan *plan);
 
-/* What protoc-gen-c is to be asked; belongs to the plan. */
+/* What of the protos cannot be C, or NULL; belongs to the plan. */
+const char *messages_error(const messages_plan *plan);
+
+/* What protoc-gen-c is to be asked when there is no error; belongs to the plan. */
 const Google__Protobuf__Compiler__CodeGeneratorRequest *messages_request(const messages_plan *plan);
 
 /* Puts the files of its response right, in place. */

@@ -148,6 +148,16 @@ char *names_member(const char *camel)
     return name;
 }
 
+char *names_field(const char *field)
+{
+    size_t length = strlen(field);
+    char *name = room_for(length);
+
+    for (size_t i = 0; i <= length; i++)
+        name[i] = (char)tolower((unsigned char)field[i]);
+    return is_listed(name, keywords) ? strcat(name, "_") : name;
+}
+
 char *names_upper(const char *text)
 {
     size_t length = strlen(text);

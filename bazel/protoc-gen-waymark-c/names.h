@@ -16,6 +16,8 @@ extern "C" {
 char *names_message_type(const char *full_name);
 /* ".a.b.GetX" -> "a__b__get_x", as protoc-gen-c names its functions. */
 char *names_message_prefix(const char *full_name);
+/* "isX" -> "isx" and "delete" -> "delete_", as protoc-gen-c names the member. */
+char *names_field(const char *field);
 
 /* "GetX" -> "get_x" */
 char *names_lower(const char *camel);

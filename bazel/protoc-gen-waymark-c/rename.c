@@ -146,6 +146,14 @@ void rename_fields(rename_list *list, file_type *file)
 
 /* ---- and back ---- */
 
+const char *rename_original(const rename_list *list, const char *file, const char *name)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (strcmp(list->pairs[i].file, file) == 0 && strcmp(list->pairs[i].renamed, name) == 0)
+            return list->pairs[i].proto;
+    return name;
+}
+
 /* Is `output` the source that was made of `proto`? */
 static bool is_source_of(const output_type *output, const char *proto)
 {

@@ -29,6 +29,8 @@ typedef struct rename_list {
 
 /* Renames in place and remembers. */
 void rename_fields(rename_list *list, Google__Protobuf__FileDescriptorProto *file);
+/* The name in the proto of a field that is called so now. */
+const char *rename_original(const rename_list *list, const char *file, const char *name);
 /* Gives the descriptors in one of protoc-gen-c's files their names back. */
 void rename_restore(const rename_list *list,
                     Google__Protobuf__Compiler__CodeGeneratorResponse__File *file);

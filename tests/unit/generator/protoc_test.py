@@ -389,6 +389,46 @@ class Clashes(Case):
             )
             self.assertRegex(said, rf"c.Counter.{name} are both (?i:c_counter_{name}) in C", name)
 
+    def test_of_messages_enums_and_oneofs_are_refused(self):
+        price = "oneof price { int32 cents = 1; }"
+        for text, said in [
+            ("message Item {} message ITEM {}", "c.Item and c.ITEM are both C__ITEM__INIT in C"),
+            ("message Item {} enum ITEM { A = 0; }", "both c__item__descriptor in C"),
+            ("message MyItem {} message My_item {}", "c.MyItem and c.My_item are both C__MY_ITEM__INIT"),
+            (
+                f"message M {{ {price} enum PriceCase {{ X = 0; }} }}",
+                "c.M.price and c.M.PriceCase are both C__M__PriceCase in C",
+            ),
+            (
+                f"message M {{ {price} enum Price {{ NOT_SET = 0; }} }}",
+                "c.M.price and c.M.Price.NOT_SET are both C__M__PRICE__NOT_SET in C",
+            ),
+            (
+                f"message M {{ {price} message Price {{ enum Case {{ Z = 0; }} }} }}",
+                "c.M.price and c.M.Price.Case are both _C__M__PRICE__CASE_IS_INT_SIZE in C",
+            ),
+            (
+                "message M { oneof value { string type_x = 1; } oneof value_type { string x = 2; } }",
+                "c.M.type_x and c.M.x are both C__M__VALUE_TYPE_X in C",
+            ),
+            (
+                "message M { repeated int32 delete = 1; int32 n_delete_ = 2; }",
+                "c.M.delete and c.M.n_delete_ are both C__M.n_delete_ in C",
+            ),
+            (
+                "message M { oneof anyOf { int32 errno = 1; } int32 any_of_case = 3; }",
+                "c.M.any_of_case and c.M.anyOf are both C__M.any_of_case in C",
+            ),
+        ]:
+            self.assertIn(said, self.refused(text, "messages"))
+
+    # Such a field is called errno_ by then.
+    def test_of_renamed_fields_are_told_by_their_names(self):
+        self.assertIn(
+            "c.M.n_errno_ and c.M.errno are both C__M.n_errno_ in C",
+            self.refused("message M { int32 n_errno_ = 1; repeated int32 errno = 2; }", "messages"),
+        )
+
     def test_of_long_names_are_none(self):
         out = self.directory()
         long = "g" * 520
