@@ -13,10 +13,11 @@
 #include <string.h>
 #include <strings.h>
 
-/* Room for any name made of `length` characters: each may gain an underscore. */
+/* Room for any name made of `length` characters: each may gain an underscore, and two more may be
+ * put behind. */
 static char *room_for(size_t length)
 {
-    char *name = malloc(2 * length + 2);
+    char *name = malloc(2 * length + 3);
 
     if (!name)
         abort();
@@ -113,12 +114,14 @@ static const char keywords[] =
     "template this throw true try typedef typeid typename union unsigned using "
     "virtual void volatile wchar_t while xor xor_eq ";
 
-/* What it does not. */
+/* What it does not; and the types that generated structs use, which a member called so would hide
+ * from those behind it in C++. */
 static const char newer_keywords[] =
     " alignas alignof assert char8_t char16_t char32_t concept consteval constexpr "
-    "constinit co_await co_return co_yield decltype errno export linux noexcept "
-    "nullptr requires restrict static_assert stderr stdin stdout thread_local "
-    "typeof unix ";
+    "constinit co_await co_return co_yield decltype errno export int32_t int64_t linux "
+    "noexcept nullptr protobuf_c_boolean requires restrict size_t static_assert stderr "
+    "stdin stdout thread_local typeof typeof_unqual uint32_t uint64_t unix "
+    "waymark_server_call ";
 
 static bool is_listed(const char *name, const char *list)
 {
@@ -134,17 +137,28 @@ static bool is_listed(const char *name, const char *list)
     return false;
 }
 
+/* Could it be the compiler's, such as __func__, __asm or __linux__? Those have two underscores in
+ * front and none or two behind. */
+static bool is_of_compiler(const char *name)
+{
+    size_t length = strlen(name), behind = 0;
+
+    while (behind < length && name[length - 1 - behind] == '_')
+        behind++;
+    return strncmp(name, "__", 2) == 0 && (behind == 0 || behind == 2);
+}
+
 bool names_is_newer_keyword(const char *name)
 {
-    return is_listed(name, newer_keywords);
+    return is_listed(name, newer_keywords) || is_of_compiler(name);
 }
 
 char *names_member(const char *camel)
 {
     char *name = names_lower(camel);
 
-    if (is_listed(name, keywords) || is_listed(name, newer_keywords))
-        return strcat(name, "_"); /* room_for() left room for one more */
+    while (is_listed(name, keywords) || names_is_newer_keyword(name))
+        strcat(name, "_"); /* room_for() left room for two */
     return name;
 }
 

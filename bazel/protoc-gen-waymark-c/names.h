@@ -25,7 +25,7 @@ char *names_lower(const char *camel);
  * "read_service", since "read" alone would be C's. */
 char *names_service(const char *package, const char *service);
 /* Is it, in lower case, a keyword that protoc-gen-c does not know (of C to C23 and C++ to C++20),
- * or a macro of any program? */
+ * a macro of any program, a type that generated structs use, or a name that compilers keep? */
 bool names_is_newer_keyword(const char *name);
 /* A lower name that may be a struct's member in C and C++: "delete" -> "delete_". */
 char *names_member(const char *camel);

@@ -91,8 +91,8 @@ static const char *find_renamed(const rename_list *list, const char *file, const
     return NULL;
 }
 
-/* Underscores behind the name until nothing in the file is called so. Values of enums are not
- * looked at: protoc would have to be given one that ends like this, beside such a field. */
+/* Underscores behind the name until nothing is called so, in the file or in C. Values of enums are
+ * not looked at: protoc would have to be given one that ends like this, beside such a field. */
 static char *make_name(const file_type *file, const char *proto)
 {
     char *name = must(strdup(proto)), *longer;
@@ -102,7 +102,8 @@ static char *make_name(const file_type *file, const char *proto)
             abort();
         free(name);
         name = longer;
-    } while (has_name(file->message_type, file->n_message_type, name));
+    } while (has_name(file->message_type, file->n_message_type, name) ||
+             names_is_newer_keyword(name));
     return name;
 }
 

@@ -1,9 +1,10 @@
 /* protoc-gen-waymark-c/rename.h - fields whose names would not compile.
  *
  * protoc-gen-c puts an underscore behind the keywords of C++98. Others are left, and so are what
- * clashes with members that it adds itself ("base", "n_items" beside a repeated "items"), and
- * macros that every C program has. Those fields are renamed before it sees them, and its output
- * gets their true names back where it speaks of the proto: in the descriptors.
+ * clashes with members that it adds itself ("base", "n_items" beside a repeated "items"), macros
+ * that every C program has, types that it uses itself (in C++, a member "size_t" hides the type),
+ * and what compilers keep ("__func__"). Those fields are renamed before it sees them, and its
+ * output gets their true names back where it speaks of the proto: in the descriptors.
  */
 #ifndef WAYMARK_PROTOC_GEN_RENAME_H
 #define WAYMARK_PROTOC_GEN_RENAME_H

@@ -71,6 +71,14 @@ TEST(Names, OfServicesAndMethods)
     EXPECT_EQ(Take(names_lower("GetPositionsAt")), "get_positions_at");
     EXPECT_EQ(Take(names_member("Delete")), "delete_");
     EXPECT_EQ(Take(names_member("Deleted")), "deleted");
+    EXPECT_EQ(Take(names_member("typeof_unqual")), "typeof_unqual_");
+    EXPECT_EQ(Take(names_member("__func__")), "__func___");
+    EXPECT_EQ(Take(names_member("__asm")), "__asm_");
+    EXPECT_EQ(Take(names_member("__asm_")), "__asm_");
+    EXPECT_EQ(Take(names_member("___")), "___");
+    EXPECT_EQ(Take(names_member("__")), "___");
+    EXPECT_EQ(Take(names_field("Delete")), "delete_");
+    EXPECT_EQ(Take(names_field("someName")), "somename");
     EXPECT_EQ(Take(names_upper("get_x.y")), "GET_X_Y");
     EXPECT_EQ(Take(names_guard("2fa/b_C")), "WAYMARK_C_2fa_2fb_5fC");
     EXPECT_EQ(Take(names_guard("\xc3\xa4")), "WAYMARK_C__c3_a4");
