@@ -36,25 +36,37 @@ static bool is_base(const char *name)
     return strcasecmp(name, "base") == 0;
 }
 
-/* Is `name` what protoc-gen-c adds beside another field or a oneof of the message? */
+static bool is_joined(const char *member, const char *front, const char *name, const char *behind)
+{
+    size_t front_length = strlen(front), length = strlen(name);
+
+    return strncmp(member, front, front_length) == 0 &&
+           strncmp(member + front_length, name, length) == 0 &&
+           strcmp(member + front_length + length, behind) == 0;
+}
+
+/* Is a field of that name what protoc-gen-c adds beside another one or a oneof of the message? */
 static bool is_added(const message_type *message, const char *name)
 {
-    size_t length = strlen(name);
+    char *member = names_field(name);
+    bool is = false;
 
-    for (size_t i = 0; i < message->n_field; i++)
-        if (message->field[i]->label ==
-                GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__LABEL__LABEL_REPEATED &&
-            strncasecmp(name, "n_", 2) == 0 && strcasecmp(name + 2, message->field[i]->name) == 0)
-            return true;
-    for (size_t i = 0; i < message->n_oneof_decl; i++) {
-        const char *oneof = message->oneof_decl[i]->name;
-        size_t oneof_length = strlen(oneof);
+    for (size_t i = 0; i < message->n_field && !is; i++) {
+        const field_type *field = message->field[i];
+        char *beside = names_field(field->name);
 
-        if (length == oneof_length + 5 && strncasecmp(name, oneof, oneof_length) == 0 &&
-            strcasecmp(name + oneof_length, "_case") == 0)
-            return true;
+        is = field->label == GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__LABEL__LABEL_REPEATED &&
+             is_joined(member, "n_", beside, "");
+        free(beside);
     }
-    return false;
+    for (size_t i = 0; i < message->n_oneof_decl && !is; i++) {
+        char *oneof = names_lower(message->oneof_decl[i]->name);
+
+        is = is_joined(member, "", oneof, "_case");
+        free(oneof);
+    }
+    free(member);
+    return is;
 }
 
 /* Has one of these messages, or one nested in them, a part of that name? */
@@ -120,14 +132,15 @@ static const char *add_pair(rename_list *list, const file_type *file, const char
     return pair->renamed;
 }
 
-static void rename_message(rename_list *list, const file_type *file, message_type *message)
+/* Renames what is added, or what is unfit in any message. */
+static void rename_some(rename_list *list, const file_type *file, message_type *message, bool added)
 {
     for (size_t i = 0; i < message->n_field; i++) {
         field_type *field = message->field[i];
         const char *renamed;
 
-        if (!is_base(field->name) && !names_is_newer_keyword(field->name) &&
-            !is_added(message, field->name))
+        if (added ? !is_added(message, field->name)
+                  : !is_base(field->name) && !names_is_newer_keyword(field->name))
             continue;
         renamed = find_renamed(list, file->name, field->name);
         if (renamed == NULL)
@@ -135,6 +148,13 @@ static void rename_message(rename_list *list, const file_type *file, message_typ
         free(field->name);
         field->name = must(strdup(renamed));
     }
+}
+
+/* What is added is called after the fields, hence comes last. */
+static void rename_message(rename_list *list, const file_type *file, message_type *message)
+{
+    rename_some(list, file, message, false);
+    rename_some(list, file, message, true);
     for (size_t i = 0; i < message->n_nested_type; i++)
         rename_message(list, file, message->nested_type[i]);
 }
