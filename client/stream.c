@@ -217,12 +217,12 @@ static bool again(waymark_stream *stream)
 /* The last event: nobody else is about, but for the handle. */
 static void finish(waymark_stream *stream)
 {
+    client_call_report(&stream->base, &stream->status); /* before whoever waits may see the end */
     pthread_mutex_lock(&stream->lock);
     if (stream->status.code != WAYMARK_OK && !stream->base.method->server_streaming)
         stream->message = NULL;
     stream->ended = true;
     pthread_mutex_unlock(&stream->lock);
-    client_call_report(&stream->base, &stream->status);
     if (stream->callbacks != NULL)
         stream->kind->ended(stream->callbacks, stream->ctx, stream, &stream->status,
                             stream->base.method->server_streaming ? NULL : stream->message);

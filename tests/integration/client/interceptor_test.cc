@@ -291,5 +291,24 @@ TEST_F(InterceptorTest, AStreamWaitsAndGoesOn)
     waymark_stream_free(stream);
 }
 
+TEST_F(InterceptorTest, HearsOfTheEndBeforeWhoWaits)
+{
+    static std::atomic<bool> hears, heard;
+    waymark_interceptor interceptor = {};
+    interceptor.ended = [](void *, waymark_context *, const waymark_status *) {
+        hears = true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(300));
+        heard = true;
+    };
+    waymark_client *client = With({interceptor});
+    waymark_stream *stream =
+        waymark_testing_v1_echo_service_talk_open(client, nullptr, nullptr, nullptr);
+    waymark_stream_cancel(stream);
+    EXPECT_TRUE(Eventually([] { return hears.load(); }));
+    EXPECT_EQ(waymark_testing_v1_echo_service_talk_read_sync(stream), nullptr);
+    EXPECT_TRUE(heard);
+    waymark_stream_free(stream);
+}
+
 } // namespace
 } // namespace waymark_test
