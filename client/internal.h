@@ -207,7 +207,7 @@ void *client_method_register(waymark_client *client, const wm_method *method);
 /* state.c, on thread 0: tells watches of the state. */
 void client_state_look(waymark_client *client);
 void client_state_changed(client_event *event, bool ok);
-/* Frees the watches; nobody is told any more. */
+/* The client is closing from here on. Waits for a callback that runs, then frees the watches. */
 void client_watches_free(waymark_client *client);
 
 /* ---- fork ---- */

@@ -153,6 +153,13 @@ void waymark_watch_free(waymark_watch *watch)
 
 void client_watches_free(waymark_client *client)
 {
+    /* A watch that is being told may free itself, so it is left alone until its callback is over.
+     */
+    pthread_mutex_lock(&client->lock);
+    client->closing = true;
+    while (client->telling != NULL)
+        pthread_cond_wait(&client->told, &client->lock);
+    pthread_mutex_unlock(&client->lock);
     while (client->watches != NULL)
         waymark_watch_free(client->watches);
 }

@@ -547,5 +547,30 @@ TEST_F(ConnectionTest, OptionsThatAreWrongAreNamed)
     EXPECT_EQ(Refused(options), "");
 }
 
+// A watch that ends itself while the client, and so the watch, is being freed.
+TEST_F(SdkTest, AWatchMayFreeItselfToTheLast)
+{
+    struct Once {
+        waymark_watch *watch = nullptr;
+        std::atomic<bool> watched{false}, running{false}, over{false};
+    } once;
+    waymark_client *client = NewClient();
+    once.watch = waymark_client_watch(
+        client,
+        [](void *ctx, waymark_state) {
+            auto *self = static_cast<Once *>(ctx);
+            Eventually([&] { return self->watched.load(); });
+            self->running = true;
+            std::this_thread::sleep_for(std::chrono::milliseconds(300)); // the client is freed
+            waymark_watch_free(self->watch);
+            self->over = true;
+        },
+        &once);
+    once.watched = true;
+    EXPECT_TRUE(Eventually([&] { return once.running.load(); }));
+    Free(client);
+    EXPECT_TRUE(once.over);
+}
+
 } // namespace
 } // namespace waymark_test
