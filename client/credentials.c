@@ -350,8 +350,12 @@ token_answer credentials_get(waymark_credentials *credentials, client_call *call
         credentials_ref(credentials);
     pthread_mutex_unlock(&credentials->lock);
 
-    if (answer == TOKEN_AWAITED)
+    if (answer == TOKEN_AWAITED) {
+        /* Once it is parked the call may end, and its client with the last other reference. */
+        credentials_ref(credentials);
         answer = wait_for_token(credentials, call, token, failure);
+        waymark_credentials_free(credentials);
+    }
     /* Last, as the answer may come from inside; by then the call may be over. */
     if (ask)
         credentials->fetch(credentials->ctx, &credentials->request);
