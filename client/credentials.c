@@ -457,6 +457,8 @@ static void fail_request(waymark_token_request *request, const token_failure *fa
     waymark_credentials *credentials = request->credentials;
     client_ticket *waiters;
 
+    if (CLIENT_IS_STALE(credentials->born))
+        return;
     pthread_mutex_lock(&credentials->lock);
     set_failure(credentials, failure);
     waiters = take_waiters(credentials);
@@ -494,6 +496,8 @@ void waymark_token_give(waymark_token_request *request, const char *token, int64
     client_ticket *waiters;
     grpc_slice slice;
 
+    if (CLIENT_IS_STALE(credentials->born))
+        return;
     pthread_mutex_lock(&credentials->lock);
     if (!set_token(credentials, token, strlen(token))) {
         pthread_mutex_unlock(&credentials->lock);

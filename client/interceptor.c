@@ -194,8 +194,11 @@ waymark_suspension *waymark_context_suspend(waymark_context *call)
 void waymark_suspension_resume(waymark_suspension *suspension, const waymark_metadata *metadata,
                                size_t n_metadata)
 {
-    client_call *call = client_unpark(suspension);
+    client_call *call;
 
+    if (CLIENT_IS_STALE(suspension->born))
+        return;
+    call = client_unpark(suspension);
     if (call == NULL)
         return;
     for (size_t i = 0; i < n_metadata; i++)
@@ -207,9 +210,12 @@ void waymark_suspension_resume(waymark_suspension *suspension, const waymark_met
 void waymark_suspension_refuse(waymark_suspension *suspension, waymark_code code,
                                const char *reason, const char *message)
 {
-    client_call *call = client_unpark(suspension);
+    client_call *call;
 
     assert(code != WAYMARK_OK);
+    if (CLIENT_IS_STALE(suspension->born))
+        return;
+    call = client_unpark(suspension);
     if (call != NULL)
         client_call_refuse(call, code, reason, -1, message);
 }

@@ -78,6 +78,7 @@ void client_batch(grpc_call *call, const grpc_op *ops, size_t n, client_event *e
  * holder's, who calls client_unpark() once. A holder may come after the call is gone. */
 struct waymark_suspension {
     atomic_uint refs;
+    unsigned born;               /* client_forks at that time */
     _Atomic(client_call *) call; /* whoever takes it out drives the call */
     /* Of one that waits for a token. The first is set before anybody else knows the ticket; the
      * others are under the lock of the credentials. */

@@ -26,6 +26,7 @@ static client_ticket *ticket_new(client_call *call, unsigned refs)
     if (ticket == NULL)
         abort();
     atomic_init(&ticket->refs, refs);
+    ticket->born = atomic_load(&client_forks);
     atomic_init(&ticket->call, call);
     return ticket;
 }

@@ -11,8 +11,9 @@
  * Fork:    a child of fork() has none of the client's threads. There, calls on a client that is
  *          older than the fork end at once with FAILED_PRECONDITION, reason CLIENT_FORKED (with
  *          their callback inside the call that started them), streams that were open are over,
- *          and freeing them or the client does nothing. waymark_client_new() refuses in the child
- *          while the parent held clients or credentials at the fork; make clients after forking.
+ *          and freeing them or the client, or answering a suspension or a request for a token,
+ *          does nothing. waymark_client_new() refuses in the child while the parent held clients
+ *          or credentials at the fork; make clients after forking.
  */
 #ifndef WAYMARK_CLIENT_H
 #define WAYMARK_CLIENT_H

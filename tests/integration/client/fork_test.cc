@@ -3,6 +3,7 @@
 #include <waymark/worker.h>
 
 #include "tests/integration/client/fixture.h"
+#include "tests/integration/client/locks.h"
 
 namespace waymark_test {
 namespace {
@@ -134,6 +135,58 @@ TEST_F(ForkTest, AWorkerStaysWithItsProcess)
               }),
               0);
     waymark_worker_stop(worker, 1000);
+}
+
+// How many locks this takes.
+int Locks(const std::function<void()> &run)
+{
+    int n = 0;
+    BeforeLocks([&] { n++; });
+    run();
+    BeforeLocks(nullptr);
+    return n;
+}
+
+TEST_F(ForkTest, WhatWasPromisedBeforeTouchesNoLock)
+{
+    static waymark_token_request *request;
+    static std::vector<waymark_suspension *> suspensions;
+    waymark_credentials *credentials = waymark_credentials_callback(
+        [](void *, waymark_token_request *asked) { request = asked; }, nullptr);
+    waymark_interceptor hook = {};
+    hook.start = [](void *, waymark_context *call) {
+        if (request != nullptr)
+            suspensions.push_back(waymark_context_suspend(call));
+    };
+    waymark_client_options options = {};
+    options.credentials = credentials;
+    options.interceptors = &hook;
+    options.n_interceptors = 1;
+    waymark_client *client = NewClient(options);
+    Tally tally;
+    for (int i = 0; i < 3; i++) // one waits for the token, two for the interceptor
+        StartEcho(client, &tally);
+    ASSERT_EQ(suspensions.size(), 2u);
+    EXPECT_EQ(InChild([&] {
+                  if (Locks([] { waymark_token_give(request, "secret", 0); }) != 0)
+                      return 1;
+                  if (Locks([] { waymark_token_fail(request, "no"); }) != 0)
+                      return 2;
+                  if (Locks([] { waymark_token_unavailable(request, "later", 0); }) != 0)
+                      return 3;
+                  if (Locks([] { waymark_suspension_resume(suspensions[0], nullptr, 0); }) != 0)
+                      return 4;
+                  return Locks([] {
+                      waymark_suspension_refuse(suspensions[1], WAYMARK_ABORTED, "NO", "no");
+                  });
+              }),
+              0);
+    for (auto *suspension : suspensions) // the parent goes on
+        waymark_suspension_resume(suspension, nullptr, 0);
+    EXPECT_GT(Locks([] { waymark_token_give(request, "secret", 0); }), 0);
+    EXPECT_TRUE(tally.Wait(3));
+    EXPECT_EQ(tally.ok, 3);
+    waymark_credentials_free(credentials);
 }
 
 // And with the server of this process gone as well.
