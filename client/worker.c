@@ -43,6 +43,9 @@ enum {
     FAILURE_MESSAGE_MAX = 4096 /* bytes, of the contract */
 };
 
+/* A longer grace is no different: ten years. */
+#define GRACE_MAX_MS INT64_C(315360000000)
+
 typedef Waymark__Workflow__V1__Task task_message;
 typedef Waymark__Workflow__V1__WorkTasksRequest work_request;
 typedef Waymark__Workflow__V1__WorkTasksResponse work_response;
@@ -625,6 +628,8 @@ void waymark_worker_stop(waymark_worker *worker, int64_t grace_ms)
         return;
     pthread_mutex_lock(&worker->lock);
     worker->stopping = true;
+    if (grace_ms > GRACE_MAX_MS)
+        grace_ms = GRACE_MAX_MS;
     worker->stop_us = grace_ms > 0 ? wm_monotonic_us() + grace_ms * 1000 : 0;
     pthread_cond_signal(&worker->clock_wakes);
     pthread_mutex_unlock(&worker->lock);

@@ -250,7 +250,8 @@ class WorkerTest : public testing::Test {
 
 // What the handlers of the tests saw.
 struct Seen {
-    std::atomic<int> handled{0}, settled{0}, refused{0}, opened{0}, broken{0}, cancelled{0};
+    std::atomic<int> handled{0}, settled{0}, refused{0}, opened{0}, broken{0}, cancelled{0},
+        held{0};
     std::atomic<bool> go{false};
 };
 
@@ -395,6 +396,7 @@ TEST_F(WorkerTest, AnswersAreRepeatedWhenTheServerSaysTryAgain)
 void HoldUntilCancelled(void *ctx, waymark_task *task)
 {
     auto *seen = static_cast<Seen *>(ctx);
+    seen->held++;
     while (!waymark_task_is_cancelled(task) && !seen->go)
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
     if (waymark_task_is_cancelled(task))
@@ -452,15 +454,28 @@ TEST_F(WorkerTest, StopWaitsForWorkAndItsAcknowledgement)
     options.threads = 4;
     options.handle = HoldUntilCancelled;
     waymark_worker *worker = waymark_worker_start(client_, &options);
-    EXPECT_TRUE(Eventually([&] {
-        std::lock_guard<std::mutex> hold(tasks_.lock);
-        return tasks_.in_work == 4;
-    }));
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    EXPECT_TRUE(Eventually([&] { return seen.held == 4; }));
     waymark_worker_stop(worker, 5000);
     EXPECT_EQ(seen.handled, 4);
     EXPECT_EQ(seen.settled, 4);
     EXPECT_EQ(Settled(), 4u);
+}
+
+TEST_F(WorkerTest, TheLongestGraceWaitsToo)
+{
+    Seen seen;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 1;
+        tasks_.unavailable_acks = 1; // the answer counts half a second later
+    }
+    waymark_worker_options options = Options(&seen);
+    options.threads = 1;
+    options.handle = HoldUntilCancelled;
+    waymark_worker *worker = waymark_worker_start(client_, &options);
+    EXPECT_TRUE(Eventually([&] { return seen.held == 1; }));
+    waymark_worker_stop(worker, INT64_MAX);
+    EXPECT_EQ(seen.settled, 1);
 }
 
 TEST(Worker, StopsWithoutAServer)
