@@ -83,7 +83,7 @@ struct waymark_worker {
 
     waymark_stream *stream; /* NULL: to be opened at open_us */
     bool open_sent;         /* its first message */
-    bool stream_over;       /* it has ended, and its handle is to be freed */
+    bool stream_over;       /* it has had its last callback, and its handle is to be freed */
     bool was_reported;      /* connected() said that it is open */
     bool closing;           /* nothing more will be written to it */
     int64_t open_us;        /* when it is, or was, opened */
@@ -401,7 +401,7 @@ static void on_ended(void *ctx, waymark_stream *stream, const waymark_status *st
 
     (void)stream;
     pthread_mutex_lock(&worker->lock);
-    worker->stream_over = true;
+    worker->closing = true;
     DL_FOREACH_SAFE (worker->sent, task, next)
         task_move(task, TASK_TO_SEND); /* the fate is unknown: ask again */
     if (now_us - worker->open_us > STEADY_MS * INT64_C(1000))
@@ -418,6 +418,7 @@ static void on_ended(void *ctx, waymark_stream *stream, const waymark_status *st
         worker->options.connected(worker->options.ctx, status);
     pthread_mutex_lock(&worker->lock);
     worker->was_reported = false;
+    worker->stream_over = true; /* last: a worker that stops may be gone after this */
     pthread_cond_signal(&worker->clock_wakes);
     pthread_mutex_unlock(&worker->lock);
 }

@@ -6,7 +6,7 @@
  * more than once (delivery is at least once), but only one answer counts; pass the task's
  * fencing_number on to systems that should refuse a worker that lost its lease.
  *
- * Threads: every function may be called from any thread; waymark_worker_stop() not from handle().
+ * Threads: every function may be called from any thread; waymark_worker_stop() not from a callback.
  * Memory:  options are copied. A task lives from handle() to its one answer; after that, or
  *          after the worker's stop, it is gone. The client must outlive the worker.
  * Fork:    a worker belongs to the process that started it. In the child of a fork

@@ -478,6 +478,30 @@ TEST_F(WorkerTest, TheLongestGraceWaitsToo)
     EXPECT_EQ(seen.settled, 1);
 }
 
+// The stop comes while connected() tells of a broken stream.
+void ConnectedSlowly(void *ctx, const waymark_status *)
+{
+    auto *seen = static_cast<Seen *>(ctx);
+    seen->held++;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    seen->broken++;
+}
+
+TEST(Worker, StopWaitsForItsLastCallback)
+{
+    Seen seen;
+    waymark_client_options options = {};
+    options.address = "127.0.0.1:1";
+    waymark_client *client = waymark_client_new(&options, nullptr);
+    waymark_worker_options worker_options = Options(&seen);
+    worker_options.connected = ConnectedSlowly;
+    waymark_worker *worker = waymark_worker_start(client, &worker_options);
+    EXPECT_TRUE(Eventually([&] { return seen.held > 0; }));
+    waymark_worker_stop(worker, 0);
+    EXPECT_EQ(seen.broken, seen.held);
+    waymark_client_free(client);
+}
+
 TEST(Worker, StopsWithoutAServer)
 {
     Seen seen;
