@@ -6,14 +6,14 @@
  *                (threads)                                  ^                │
  *                                                           └─ broken stream, or "try again"
  *
- * Credits: opening a stream asks for `concurrency` tasks less those still unanswered. Whoever
- * was unanswered then, or came on the stream, holds a credit (owes_credit), which its answer
- * gives back. So the server never sends more than we may have.
+ * Credits: the first message of a stream asks for `concurrency` tasks less those still unanswered.
+ * Whoever was unanswered then, or came on the stream, holds a credit (owes_credit), which its
+ * answer gives back. So the server never sends more than we may have.
  *
  * Threads: callbacks of the stream come on the client's thread, answers from anywhere, and the
  *          clock thread does what takes time: heartbeats, backoff, the stop. worker.lock guards
- *          everything; stream functions are called with it held (they call nothing back),
- *          handlers are not.
+ *          everything; stream functions are called with it held (they call nothing back), but
+ *          for the opening, in which interceptors run; handlers are not.
  */
 #include "include/waymark/worker.h"
 
@@ -238,6 +238,19 @@ static bool write_heartbeats(waymark_worker *worker, waymark_task *tasks)
     return true;
 }
 
+/* The stream is asked for tasks: who is unanswered now gives a credit back later. */
+static void count_credits(waymark_worker *worker)
+{
+    waymark_task *task;
+
+    DL_FOREACH (worker->in_work, task)
+        task->owes_credit = true;
+    DL_FOREACH (worker->waiting, task)
+        task->owes_credit = true;
+    DL_FOREACH (worker->to_send, task)
+        task->owes_credit = false;
+}
+
 /* Writes what there is until the stream says no; writable() goes on. */
 static void write_more(waymark_worker *worker)
 {
@@ -250,6 +263,7 @@ static void write_more(waymark_worker *worker)
         worker->open_sent = write_open(worker);
         if (!worker->open_sent)
             return;
+        count_credits(worker);
     }
     if (worker->heartbeats_due) {
         if (!write_heartbeats(worker, worker->in_work) ||
@@ -429,21 +443,19 @@ static const waymark_workflow_v1_task_service_work_tasks_callbacks callbacks = {
     .ended = on_ended,
 };
 
-/* The lock is held; the clock thread. */
+/* The lock is held, but not while the stream is opened: the user's interceptors and fetch() run in
+ * there. The stream may be over when it is back. The clock thread. */
 static void open_stream(waymark_worker *worker)
 {
-    waymark_task *task;
+    waymark_stream *stream;
 
     worker->stream_over = worker->open_sent = worker->closing = false;
     worker->open_us = wm_monotonic_us();
-    DL_FOREACH (worker->in_work, task)
-        task->owes_credit = true;
-    DL_FOREACH (worker->waiting, task)
-        task->owes_credit = true;
-    DL_FOREACH (worker->to_send, task)
-        task->owes_credit = false;
-    worker->stream =
+    pthread_mutex_unlock(&worker->lock);
+    stream =
         waymark_workflow_v1_task_service_work_tasks_open(worker->client, NULL, &callbacks, worker);
+    pthread_mutex_lock(&worker->lock);
+    worker->stream = stream;
     waymark_stream_read(worker->stream);
     write_more(worker);
 }

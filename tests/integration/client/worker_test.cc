@@ -1,6 +1,7 @@
 // The worker loop against a TaskService that does what each test wants.
 #include <gtest/gtest.h>
 #include <unistd.h>
+#include <waymark/interceptor.h>
 #include <waymark/waymark.h>
 #include <waymark/worker.h>
 
@@ -253,6 +254,8 @@ struct Seen {
     std::atomic<int> handled{0}, settled{0}, refused{0}, opened{0}, broken{0}, cancelled{0},
         held{0};
     std::atomic<bool> go{false};
+    std::mutex lock;
+    std::vector<waymark_task *> kept; // until the test answers them
 };
 
 void CompleteNow(void *ctx, waymark_task *task)
@@ -459,6 +462,130 @@ TEST_F(WorkerTest, StopWaitsForWorkAndItsAcknowledgement)
     EXPECT_EQ(seen.handled, 4);
     EXPECT_EQ(seen.settled, 4);
     EXPECT_EQ(Settled(), 4u);
+}
+
+// A lock of the user's, which both an interceptor and a handler take.
+struct Shared {
+    std::mutex lock;
+    std::atomic<int> opens{0}, holders{0}, stuck{0};
+    waymark_suspension *suspension = nullptr;
+
+    static void Start(void *ctx, waymark_context *)
+    {
+        auto *shared = static_cast<Shared *>(ctx);
+        bool locked = false;
+        shared->opens++;
+        Eventually([&] { return locked = locked || shared->lock.try_lock(); }, 3000);
+        if (locked)
+            shared->lock.unlock();
+        else
+            shared->stuck++;
+    }
+
+    // The second opening waits for the test.
+    static void Suspend(void *ctx, waymark_context *call)
+    {
+        auto *shared = static_cast<Shared *>(ctx);
+        if (shared->opens == 1)
+            shared->suspension = waymark_context_suspend(call);
+        shared->opens++;
+    }
+
+    // The first task's answer breaks the stream while the second one's handler has the lock.
+    static void Handle(void *ctx, waymark_task *task)
+    {
+        auto *shared = static_cast<Shared *>(ctx);
+        if (std::string(waymark_task_get(task)->task_id) == "task-0") {
+            Eventually([&] { return shared->holders == 1; });
+            waymark_task_complete(task, nullptr);
+            return;
+        }
+        std::lock_guard<std::mutex> hold(shared->lock);
+        shared->holders++;
+        Eventually([&] { return shared->opens == 2; });
+        waymark_task_complete(task, nullptr);
+    }
+};
+
+waymark_client *ClientWith(const std::string &address, const waymark_interceptor *interceptor)
+{
+    waymark_client_options options = {};
+    options.address = address.c_str();
+    options.own_connection = true;
+    options.interceptors = interceptor;
+    options.n_interceptors = 1;
+    return waymark_client_new(&options, nullptr);
+}
+
+TEST_F(WorkerTest, InterceptorsRunWithoutItsLock)
+{
+    Shared shared;
+    waymark_interceptor interceptor = {};
+    interceptor.ctx = &shared;
+    interceptor.start = Shared::Start;
+    waymark_client *client = ClientWith(address_, &interceptor);
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 2;
+        tasks_.break_after = 1;
+    }
+    waymark_worker_options options = {};
+    options.ctx = &shared;
+    options.threads = 2;
+    options.handle = Shared::Handle;
+    waymark_worker *worker = waymark_worker_start(client, &options);
+    EXPECT_TRUE(Eventually([&] { return Settled() == 2; }));
+    waymark_worker_stop(worker, 1000);
+    waymark_client_free(client);
+    EXPECT_EQ(shared.stuck, 0);
+}
+
+void Keep(void *ctx, waymark_task *task)
+{
+    auto *seen = static_cast<Seen *>(ctx);
+    std::lock_guard<std::mutex> hold(seen->lock);
+    seen->kept.push_back(task);
+    seen->held++;
+}
+
+TEST_F(WorkerTest, AnAnswerBeforeTheStreamIsAskedGivesNoCreditBack)
+{
+    Seen seen;
+    Shared shared;
+    waymark_interceptor interceptor = {};
+    interceptor.ctx = &shared;
+    interceptor.start = Shared::Suspend;
+    waymark_client *client = ClientWith(address_, &interceptor);
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 10;
+        tasks_.break_after = 1;
+    }
+    waymark_worker_options options = Options(&seen);
+    options.concurrency = 2;
+    options.handle = Keep;
+    waymark_worker *worker = waymark_worker_start(client, &options);
+    ASSERT_TRUE(Eventually([&] { return seen.held == 2; }));
+    waymark_task_complete(seen.kept[0], nullptr); // breaks the stream
+    ASSERT_TRUE(Eventually([&] { return shared.opens == 2; }));
+    waymark_task_complete(seen.kept[1], nullptr);
+    waymark_suspension_resume(shared.suspension, nullptr, 0);
+    EXPECT_TRUE(Eventually([&] { return seen.settled == 1 && seen.refused == 1; }));
+    EXPECT_TRUE(Eventually([&] { return seen.held >= 4; }));
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        EXPECT_EQ(tasks_.given, 4); // two more, not three
+        tasks_.total = 4;
+    }
+    std::vector<waymark_task *> left;
+    {
+        std::lock_guard<std::mutex> hold(seen.lock);
+        left.assign(seen.kept.begin() + 2, seen.kept.end());
+    }
+    for (auto *task : left)
+        waymark_task_complete(task, nullptr);
+    waymark_worker_stop(worker, 1000);
+    waymark_client_free(client);
 }
 
 TEST_F(WorkerTest, TheLongestGraceWaitsToo)
