@@ -27,7 +27,9 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/random.h"
+#include "base/utf8.h"
 #include "waymark/workflow/v1/task_service.client.h"
 
 enum {
@@ -683,14 +685,80 @@ static void answered(waymark_task *task)
     pthread_mutex_unlock(&worker->lock);
 }
 
+/* Would the server read it? A message that it cannot read ends the stream, and nobody hears whose
+ * fault it was. */
+static wm_code check_result(waymark_task *task, wm_err *err)
+{
+    work_request request = WAYMARK__WORKFLOW__V1__WORK_TASKS_REQUEST__INIT;
+    uint8_t *bytes;
+    size_t size;
+
+    task->result.add_credit = true;
+    request.kind_case = WAYMARK__WORKFLOW__V1__WORK_TASKS_REQUEST__KIND_RESULT;
+    request.result = &task->result;
+    size = protobuf_c_message_get_packed_size(&request.base);
+    if (size > WM_WIRE_SIZE_MAX)
+        return wm_fail(err, WM_INVALID, "MESSAGE_TOO_LARGE", "it has %zu bytes", size);
+    bytes = wm_arena_alloc(&task->arena, size);
+    protobuf_c_message_pack(&request.base, bytes);
+    return wm_codec_check(request.base.descriptor, bytes, size, err);
+}
+
+static bool copy_result(waymark_task *task, const Google__Protobuf__Struct *result, wm_err *err)
+{
+    task->result.result = (Google__Protobuf__Struct *)(uintptr_t)result;
+    if (check_result(task, err) != WM_OK)
+        return false;
+    task->result.result =
+        (Google__Protobuf__Struct *)(void *)copy_message(&task->arena, &result->base);
+    if (task->result.result == NULL)
+        wm_fail(err, WM_INVALID, "MESSAGE_TOO_LARGE", "it takes too much memory");
+    return task->result.result != NULL;
+}
+
 void waymark_task_complete(waymark_task *task, const Google__Protobuf__Struct *result)
 {
+    wm_err err;
+
     waymark__workflow__v1__task_result__init(&task->result);
     task->result.lease_token = task->task->lease_token;
-    if (result != NULL)
-        task->result.result =
-            (Google__Protobuf__Struct *)(void *)copy_message(&task->arena, &result->base);
+    if (result != NULL && !copy_result(task, result, &err)) {
+        waymark_task_fail(
+            task, wm_arena_printf(&task->arena, "the result cannot be sent: %s", err.message), true,
+            -1);
+        return;
+    }
     answered(task);
+}
+
+/* How many bytes the character at `at` has; 0: it is none. */
+static size_t character_size(const char *at, size_t left)
+{
+    for (size_t size = 1; size <= 4 && size <= left; size++)
+        if (wm_utf8_check(at, size) == WM_UTF8_OK)
+            return size;
+    return 0;
+}
+
+/* As much as the contract takes, in whole characters; '?' for bytes that are none. */
+static char *failure_text(wm_arena *arena, const char *message)
+{
+    size_t len = strnlen(message, FAILURE_MESSAGE_MAX + 3), at = 0; /* a character's rest */
+    char *text = wm_arena_strndup(arena, message, len);
+
+    while (at < len) {
+        size_t size = character_size(text + at, len - at);
+
+        if (size == 0) {
+            text[at] = '?';
+            size = 1;
+        }
+        if (at + size > FAILURE_MESSAGE_MAX)
+            break;
+        at += size;
+    }
+    text[at] = '\0';
+    return text;
 }
 
 void waymark_task_fail(waymark_task *task, const char *message, bool permanent,
@@ -701,8 +769,7 @@ void waymark_task_fail(waymark_task *task, const char *message, bool permanent,
     task->failed = true;
     waymark__workflow__v1__task_failure__init(&task->failure);
     task->failure.lease_token = task->task->lease_token;
-    task->failure.message =
-        wm_arena_strndup(&task->arena, message, strnlen(message, FAILURE_MESSAGE_MAX));
+    task->failure.message = failure_text(&task->arena, message);
     task->failure.permanent = permanent;
     if (retry_delay_ms >= 0) {
         delay = WM_NEW(&task->arena, Google__Protobuf__Duration);

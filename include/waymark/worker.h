@@ -70,10 +70,13 @@ const Waymark__Workflow__V1__Task *waymark_task_get(const waymark_task *task);
  * a good moment to give up. */
 bool waymark_task_is_cancelled(waymark_task *task);
 
-/* `result` becomes the data of the event done.task.<name>; NULL is an empty one. Copied. */
+/* `result` becomes the data of the event done.task.<name>; NULL is an empty one. Copied. One that
+ * no server can read (more than 4 MiB, too deep, a text that is not UTF-8) fails the task for good.
+ */
 void waymark_task_complete(waymark_task *task, const Google__Protobuf__Struct *result);
-/* The attempt failed. `permanent`: trying again is of no use. `retry_delay_ms` >= 0 overrides the
- * chart's wait before the next attempt. */
+/* The attempt failed. Of `message` the first 4,096 bytes count, and '?' for each byte that is not
+ * UTF-8. `permanent`: trying again is of no use. `retry_delay_ms` >= 0 overrides the chart's wait
+ * before the next attempt. */
 void waymark_task_fail(waymark_task *task, const char *message, bool permanent,
                        int64_t retry_delay_ms);
 

@@ -42,6 +42,7 @@ struct FakeTasks {
     int credits = 0, in_work = 0, in_work_max = 0;
     std::map<std::string, int> settled; // by lease token: how many answers counted
     std::map<std::string, std::string> failures;
+    int permanent = 0;        // of them
     int unavailable_acks = 0; // answer so many results with "try again"
     int break_after = 0;      // end the stream, unacknowledged, when so many answers came
     int heartbeats = 0, opens = 0, answers = 0;
@@ -152,6 +153,7 @@ void Message(rpc_call *call, const Request *message)
         break;
     case WAYMARK__WORKFLOW__V1__WORK_TASKS_REQUEST__KIND_FAILURE:
         fake->failures[message->failure->lease_token] = message->failure->message;
+        fake->permanent += message->failure->permanent;
         Settle(call, message->failure->lease_token, message->failure->add_credit);
         break;
     case WAYMARK__WORKFLOW__V1__WORK_TASKS_REQUEST__KIND_HEARTBEAT:
@@ -358,6 +360,128 @@ TEST_F(WorkerTest, FailuresAreTold)
     waymark_worker_stop(worker, 1000);
     std::lock_guard<std::mutex> hold(tasks_.lock);
     EXPECT_EQ(tasks_.failures["lease-1"], "the crane is broken");
+}
+
+// Each of the first tasks fails with one of these; the others are done.
+const struct {
+    std::string message, expected;
+} kMessages[] = {
+    {"caf\xc3\xa9", "caf\xc3\xa9"},
+    {"caf\xe9 closed", "caf? closed"},
+    {"\xff\xfe", "??"},
+    {"an end \xe2\x82", "an end ??"},
+    {std::string(4095, 'a') + "\xc3\xa9 more", std::string(4095, 'a')},
+    {std::string(4094, 'a') + "\xc3\xa9 more", std::string(4094, 'a') + "\xc3\xa9"},
+    {std::string(4093, 'a') + "\xf0\x9f\x9a\xa2", std::string(4093, 'a')},
+    {std::string(5000, '\xe9'), std::string(4096, '?')},
+    {"", ""},
+};
+constexpr size_t kMessagesN = sizeof(kMessages) / sizeof(kMessages[0]);
+
+size_t Number(waymark_task *task)
+{
+    return std::stoul(std::string(waymark_task_get(task)->task_id).substr(5));
+}
+
+void FailInWords(void *ctx, waymark_task *task)
+{
+    size_t n = Number(task);
+    if (n >= kMessagesN)
+        return CompleteNow(ctx, task);
+    static_cast<Seen *>(ctx)->handled++;
+    waymark_task_fail(task, kMessages[n].message.c_str(), false, -1);
+}
+
+TEST_F(WorkerTest, AnyMessageOfAFailureArrives)
+{
+    Seen seen;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = kMessagesN + 1;
+    }
+    waymark_worker_options options = Options(&seen);
+    options.handle = FailInWords;
+    waymark_worker *worker = waymark_worker_start(client_, &options);
+    EXPECT_TRUE(Eventually([&] { return seen.settled == kMessagesN + 1; }));
+    waymark_worker_stop(worker, 1000);
+    EXPECT_EQ(seen.broken, 0);
+    std::lock_guard<std::mutex> hold(tasks_.lock);
+    for (size_t i = 0; i < kMessagesN; i++)
+        EXPECT_TRUE(tasks_.failures["lease-" + std::to_string(i)] == kMessages[i].expected) << i;
+}
+
+using Struct = Google__Protobuf__Struct;
+
+// Completes with {"a": text}, in so many lists.
+void CompleteWith(waymark_task *task, const std::string &text, size_t lists = 0)
+{
+    std::vector<Google__Protobuf__Value> values(lists + 1);
+    std::vector<Google__Protobuf__ListValue> held(lists);
+    std::vector<Google__Protobuf__Value *> items(lists);
+    for (size_t i = 0; i < lists; i++) {
+        google__protobuf__value__init(&values[i]);
+        google__protobuf__list_value__init(&held[i]);
+        items[i] = &values[i + 1];
+        held[i].n_values = 1;
+        held[i].values = &items[i];
+        values[i].kind_case = GOOGLE__PROTOBUF__VALUE__KIND_LIST_VALUE;
+        values[i].list_value = &held[i];
+    }
+    google__protobuf__value__init(&values[lists]);
+    values[lists].kind_case = GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE;
+    values[lists].string_value = const_cast<char *>(text.c_str());
+    Google__Protobuf__Struct__FieldsEntry entry = GOOGLE__PROTOBUF__STRUCT__FIELDS_ENTRY__INIT;
+    Google__Protobuf__Struct__FieldsEntry *entries[] = {&entry};
+    Struct result = GOOGLE__PROTOBUF__STRUCT__INIT;
+    entry.key = const_cast<char *>("a");
+    entry.value = &values[0];
+    result.n_fields = 1;
+    result.fields = entries;
+    waymark_task_complete(task, &result);
+}
+
+// The deepest that the server reads: of 64 levels the request, the result, the struct, its entry
+// and its value take five, and a list takes two.
+constexpr size_t kListsMax = 29;
+
+void CompleteOddly(void *ctx, waymark_task *task)
+{
+    static_cast<Seen *>(ctx)->handled++;
+    switch (Number(task)) {
+    case 0:
+        return CompleteWith(task, std::string(5 << 20, 'x'));
+    case 1:
+        return CompleteWith(task, std::string(80 << 20, 'x'));
+    case 2:
+        return CompleteWith(task, "caf\xe9");
+    case 3:
+        return CompleteWith(task, "deep", kListsMax + 1);
+    case 4:
+        return CompleteWith(task, "not too deep", kListsMax);
+    default:
+        return CompleteWith(task, "fine");
+    }
+}
+
+TEST_F(WorkerTest, AResultThatNobodyCanReadIsAFailure)
+{
+    Seen seen;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 6;
+    }
+    waymark_worker_options options = Options(&seen);
+    options.handle = CompleteOddly;
+    waymark_worker *worker = waymark_worker_start(client_, &options);
+    EXPECT_TRUE(Eventually([&] { return seen.settled == 6; }));
+    waymark_worker_stop(worker, 1000);
+    EXPECT_EQ(seen.broken, 0);
+    std::lock_guard<std::mutex> hold(tasks_.lock);
+    EXPECT_EQ(tasks_.failures.size(), 4u);
+    EXPECT_EQ(tasks_.permanent, 4);
+    for (const auto &failure : tasks_.failures)
+        EXPECT_EQ(failure.second.find("the result cannot be sent: "), 0u) << failure.second;
+    EXPECT_EQ(tasks_.failures.count("lease-4"), 0u);
 }
 
 TEST_F(WorkerTest, AnswersAreRepeatedAfterABreak)
