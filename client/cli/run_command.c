@@ -17,7 +17,12 @@
 
 #include "base/clock.h"
 
-enum { RUN_TICK_MS = 250, RUN_KILL_AFTER_US = 5000000, RUN_LEAVE_AFTER_US = 7000000 };
+enum {
+    RUN_CHUNK = 16 * 1024,
+    RUN_TICK_MS = 250,
+    RUN_KILL_AFTER_US = 5000000,
+    RUN_LEAVE_AFTER_US = 7000000
+};
 
 typedef struct run_pipes {
     int in[2], out[2], err[2]; /* read end, write end; -1 when closed */
@@ -83,28 +88,27 @@ static int run_spawn(const run_command *run, const run_pipes *pipes, pid_t *pid)
     return rc;
 }
 
-/* Keeps the last RUN_ERRORS_MAX / 2 bytes or more. */
+/* Forgets the first bytes, and what they leave of a UTF-8 character. */
+static void run_forget(wm_buf *errors, size_t size)
+{
+    for (int i = 0; i < 3 && size < errors->size && (errors->data[size] & 0xC0) == 0x80; i++)
+        size++;
+    errors->size -= size;
+    memmove(errors->data, errors->data + size, errors->size + 1); /* and the NUL at the end */
+}
+
+/* Keeps about the last RUN_ERRORS_MAX / 2 bytes, or more. */
 static void run_keep_errors(wm_buf *errors, const char *bytes, size_t size)
 {
-    size_t keep = RUN_ERRORS_MAX / 2;
-
-    if (errors->size + size > RUN_ERRORS_MAX) {
-        size_t drop = errors->size > keep ? errors->size - keep : 0;
-
-        memmove(errors->data, errors->data + drop, errors->size - drop);
-        errors->size -= drop;
-        if (size > keep) {
-            bytes += size - keep;
-            size = keep;
-        }
-    }
     wm_buf_add(errors, bytes, size);
+    if (errors->size > RUN_ERRORS_MAX)
+        run_forget(errors, errors->size - RUN_ERRORS_MAX / 2);
 }
 
 /* Reads what is there; closes the pipe at its end. */
 static void run_read(int *fd, wm_buf *to, bool is_errors)
 {
-    char chunk[16 * 1024];
+    char chunk[RUN_CHUNK];
     ssize_t got = read(*fd, chunk, sizeof(chunk));
 
     if (got > 0 && is_errors) {
@@ -179,7 +183,7 @@ bool run_command_do(run_command *run)
     int status, rc;
 
     wm_buf_init(&run->output, RUN_OUTPUT_MAX);
-    wm_buf_init(&run->errors, RUN_ERRORS_MAX);
+    wm_buf_init(&run->errors, RUN_ERRORS_MAX + RUN_CHUNK);
     run->was_cancelled = false;
     rc = run_open(&pipes) ? run_spawn(run, &pipes, &pid) : errno;
     if (rc != 0) {

@@ -92,21 +92,34 @@ static Google__Protobuf__Struct *worker_result(wm_arena *arena, const wm_buf *ou
     return (Google__Protobuf__Struct *)(void *)message;
 }
 
+/* What the command said on standard error; a NUL does not end it. */
+static const char *worker_reason(wm_arena *arena, const wm_buf *errors)
+{
+    size_t len = errors->size;
+    char *why;
+
+    if (len == 0)
+        return "no message";
+    while (len > 0 && errors->data[len - 1] == '\n')
+        len--;
+    why = wm_arena_strndup(arena, errors->data, len);
+    for (size_t i = 0; i < len; i++)
+        if (why[i] == '\0')
+            why[i] = '?';
+    return why;
+}
+
 static void worker_answer(waymark_task *task, wm_arena *arena, const run_command *done)
 {
-    const char *why = done->errors.size > 0 ? done->errors.data : "no message";
-    size_t len = strlen(why);
-
-    while (len > 0 && why[len - 1] == '\n')
-        len--;
     if (done->was_cancelled)
         waymark_task_fail(task, "the worker was stopped", false, -1);
     else if (done->exit_code == 0)
         waymark_task_complete(task, worker_result(arena, &done->output));
     else
-        waymark_task_fail(
-            task, wm_arena_printf(arena, "exit code %d: %.*s", done->exit_code, (int)len, why),
-            done->exit_code == WORKER_PERMANENT, -1);
+        waymark_task_fail(task,
+                          wm_arena_printf(arena, "exit code %d: %s", done->exit_code,
+                                          worker_reason(arena, &done->errors)),
+                          done->exit_code == WORKER_PERMANENT, -1);
 }
 
 static bool worker_cancelled(void *task)

@@ -38,7 +38,8 @@ def run(*arguments, stdin=None, timeout=60, **env):
 
 def start(*arguments, **env):
     return subprocess.Popen(
-        [WAYMARK, *arguments], env=environment(**env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [WAYMARK, *arguments], env=environment(**env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        errors="replace",
     )
 
 

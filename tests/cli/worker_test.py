@@ -104,6 +104,22 @@ class Worker(unittest.TestCase):
         kind, answer = self.result("kill -9 $$")
         self.assertEqual((kind, answer.message), ("failure", "exit code 137: no message"))
 
+    def test_a_failure_in_any_bytes(self):
+        for said, message in [
+            (r"caf\351", "caf?"),
+            (r"caf\303\251", "caf\u00e9"),
+            (r"one\000two", "one?two"),
+        ]:
+            _, answer = self.result(f"printf '{said}' >&2; exit 1")
+            self.assertEqual(answer.message, "exit code 1: " + message)
+
+    def test_a_long_failure_keeps_its_end_in_whole_characters(self):
+        for before in ("", "x", "xx"):
+            # 9,000 bytes, of which some 1,024 are kept, in characters of three.
+            command = f"printf %s '{before}' >&2; head -c 3000 /dev/zero | sed 's/\\x00/\u20ac/g' >&2; exit 1"
+            _, answer = self.result(command)
+            self.assertRegex(answer.message, "^exit code 1: \u20ac{300,700}$")
+
     def test_big_output_and_unread_input_do_not_lock_up(self):
         kind, answer = self.result("head -c 900000 /dev/zero | tr '\\0' x")
         self.assertEqual((kind, len(answer.result["output"])), ("result", 900000))
