@@ -6,6 +6,10 @@
  *                (threads)                                  ^                │
  *                                                           └─ broken stream, or "try again"
  *
+ * An answer that the server cannot read ends the stream. What was on its way when a stream ended
+ * for such a reason is suspect, and is sent again alone, so that the next end tells who it was;
+ * after BLAMED_MAX of them the answer is given up.
+ *
  * Credits: the first message of a stream asks for `concurrency` tasks less those still unanswered.
  * Whoever was unanswered then, or came on the stream, holds a credit (owes_credit), which its
  * answer gives back. So the server never sends more than we may have.
@@ -39,6 +43,7 @@ enum {
     BACKOFF_MIN_MS = 100,
     BACKOFF_MAX_MS = 5000,
     STEADY_MS = 5000,    /* a stream that lived so long is opened again soon */
+    BLAMED_MAX = 3,      /* streams that may end over an answer */
     AGAIN_MS = 500,      /* before an answer that was refused with "try again" is repeated */
     LEASE_MIN_MS = 1000, /* what a lease is taken for when our clock says otherwise */
     LEASE_MAX_MS = 3600 * 1000,
@@ -64,6 +69,7 @@ struct waymark_task {
     bool heartbeat_due;
     int64_t heartbeat_us, heartbeat_every_us;
     int64_t again_us; /* TO_SEND: not before this */
+    unsigned blamed;  /* streams that ended over a message with this answer on its way */
     const task_message *task;
     bool failed;
     Waymark__Workflow__V1__TaskResult result;
@@ -253,6 +259,12 @@ static void count_credits(waymark_worker *worker)
         task->owes_credit = false;
 }
 
+/* A suspect goes alone. */
+static bool may_answer(const waymark_worker *worker, const waymark_task *task)
+{
+    return worker->sent == NULL || (task->blamed == 0 && worker->sent->blamed == 0);
+}
+
 /* Writes what there is until the stream says no; writable() goes on. */
 static void write_more(waymark_worker *worker)
 {
@@ -274,7 +286,7 @@ static void write_more(waymark_worker *worker)
         worker->heartbeats_due = false;
     }
     DL_FOREACH_SAFE (worker->to_send, task, next) {
-        if (task->again_us <= now_us && !write_answer(worker, task))
+        if (task->again_us <= now_us && (!may_answer(worker, task) || !write_answer(worker, task)))
             return;
     }
     if (worker->stopping && worker->n_unanswered == 0 && worker->to_send == NULL) {
@@ -313,15 +325,16 @@ static void heartbeat_acked(waymark_worker *worker, const task_ack *ack)
         task->lost = true;
 }
 
-static void settle(waymark_worker *worker, waymark_task *task, const task_ack *ack)
+static void settle(waymark_worker *worker, waymark_task *task, waymark_code code,
+                   const char *reason, const char *message)
 {
     waymark_task_outcome outcome = {
         .task_id = task->task->task_id,
         .instance_id = task->task->instance_id,
         .name = task->task->name,
-        .code = (waymark_code)ack->code,
-        .reason = ack->reason,
-        .message = ack->message,
+        .code = code,
+        .reason = reason,
+        .message = message,
     };
 
     if (worker->options.settled != NULL)
@@ -337,6 +350,7 @@ static void ack_came(waymark_worker *worker, const task_ack *ack)
     if (task == NULL) {
         heartbeat_acked(worker, ack);
     } else if (is_temporary(ack->code)) {
+        task->blamed = 0;
         task->again_us = wm_monotonic_us() + AGAIN_MS * 1000;
         task_move(task, TASK_TO_SEND);
         task = NULL;
@@ -345,7 +359,8 @@ static void ack_came(waymark_worker *worker, const task_ack *ack)
     if (task == NULL)
         return;
 
-    settle(worker, task, ack); /* only acknowledgements, all on this thread, end a sent task */
+    /* Only the stream's callbacks, all on this thread, end a sent task. */
+    settle(worker, task, (waymark_code)ack->code, ack->reason, ack->message);
     pthread_mutex_lock(&worker->lock);
     task_free(task);
     pthread_cond_signal(&worker->clock_wakes);
@@ -408,18 +423,56 @@ static void on_writable(void *ctx, waymark_stream *stream)
     pthread_mutex_unlock(&worker->lock);
 }
 
+/* Did the stream end over what we sent? A message that is too large has the server's reason, or the
+ * core's code and none; other reasons and delays tell of a server that has too much to do. */
+static bool blames_message(const waymark_status *status)
+{
+    if (status->code == WAYMARK_RESOURCE_EXHAUSTED)
+        return status->retry_delay_ms < 0 && (strcmp(status->reason, "MESSAGE_TOO_LARGE") == 0 ||
+                                              strcmp(status->reason, "") == 0);
+    return status->code == WAYMARK_INVALID_ARGUMENT || status->code == WAYMARK_INTERNAL;
+}
+
+/* The fate of what was sent is unknown: ask again. Whom too many ends are blamed on stays. The lock
+ * is held. */
+static void put_back(waymark_worker *worker, const waymark_status *status)
+{
+    bool blame = blames_message(status);
+    waymark_task *task, *next;
+
+    DL_FOREACH_SAFE (worker->sent, task, next) {
+        if (blame)
+            task->blamed++;
+        if (task->blamed < BLAMED_MAX)
+            task_move(task, TASK_TO_SEND);
+    }
+}
+
+/* Those that put_back() has left; nothing is sent meanwhile. */
+static void give_up(waymark_worker *worker, const waymark_status *status)
+{
+    waymark_task *task;
+
+    pthread_mutex_lock(&worker->lock);
+    while ((task = worker->sent) != NULL) {
+        pthread_mutex_unlock(&worker->lock);
+        settle(worker, task, status->code, status->reason, status->message);
+        pthread_mutex_lock(&worker->lock);
+        task_free(task);
+    }
+    pthread_mutex_unlock(&worker->lock);
+}
+
 static void on_ended(void *ctx, waymark_stream *stream, const waymark_status *status)
 {
     waymark_worker *worker = ctx;
-    waymark_task *task, *next;
     int64_t now_us = wm_monotonic_us();
     bool report;
 
     (void)stream;
     pthread_mutex_lock(&worker->lock);
     worker->closing = true;
-    DL_FOREACH_SAFE (worker->sent, task, next)
-        task_move(task, TASK_TO_SEND); /* the fate is unknown: ask again */
+    put_back(worker, status);
     if (now_us - worker->open_us > STEADY_MS * INT64_C(1000))
         worker->backoff_ms = BACKOFF_MIN_MS;
     worker->open_us =
@@ -430,6 +483,7 @@ static void on_ended(void *ctx, waymark_stream *stream, const waymark_status *st
     report = !worker->stopping;
     pthread_mutex_unlock(&worker->lock);
 
+    give_up(worker, status);
     if (report && worker->options.connected != NULL)
         worker->options.connected(worker->options.ctx, status);
     pthread_mutex_lock(&worker->lock);

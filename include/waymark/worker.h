@@ -2,7 +2,8 @@
  *
  * A worker keeps one TaskService.WorkTasks stream open, and opens it again with backoff whenever
  * it breaks. It asks for as many tasks as it may have at once, keeps their leases alive by
- * heartbeats, and repeats an answer until the server has said what became of it. A task may come
+ * heartbeats, and repeats an answer until the server has said what became of it, or has ended three
+ * streams over it. A task may come
  * more than once (delivery is at least once), but only one answer counts; pass the task's
  * fencing_number on to systems that should refuse a worker that lost its lease.
  *
@@ -48,7 +49,8 @@ typedef struct waymark_worker_options {
     unsigned threads;
     /* Works on a task: exactly one waymark_task_complete() or waymark_task_fail(), now or later. */
     void (*handle)(void *ctx, waymark_task *task);
-    /* An answer was accepted or refused. May be NULL. On the client's thread. */
+    /* An answer was accepted or refused, or given up, with the status of the stream that ended
+     * over it. May be NULL. On the client's thread. */
     void (*settled)(void *ctx, const waymark_task_outcome *outcome);
     /* The server has answered on the stream (status NULL), or the stream broke and will be
      * opened again. May be NULL. On the client's thread. */

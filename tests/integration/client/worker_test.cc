@@ -46,6 +46,9 @@ struct FakeTasks {
     int unavailable_acks = 0; // answer so many results with "try again"
     int break_after = 0;      // end the stream, unacknowledged, when so many answers came
     int heartbeats = 0, opens = 0, answers = 0;
+    wm_code poison_code = WM_OK; // end the stream with this over a failure "poison" ...
+    const char *poison_reason = "WIRE_MALFORMED";
+    int poison_left = 1000; // ... so many times
     bool lose_leases = false;
     std::string queue;
     std::deque<std::pair<std::string, std::pair<int, std::string>>> acks;
@@ -152,6 +155,15 @@ void Message(rpc_call *call, const Request *message)
         Settle(call, message->result->lease_token, message->result->add_credit);
         break;
     case WAYMARK__WORKFLOW__V1__WORK_TASKS_REQUEST__KIND_FAILURE:
+        if (fake->poison_code != WM_OK && fake->poison_left > 0 &&
+            std::string(message->failure->message) == "poison") {
+            wm_err err;
+            fake->poison_left--;
+            fake->ended = true;
+            wm_fail(&err, fake->poison_code, fake->poison_reason, "poison");
+            rpc_fail(call, &err);
+            break;
+        }
         fake->failures[message->failure->lease_token] = message->failure->message;
         fake->permanent += message->failure->permanent;
         Settle(call, message->failure->lease_token, message->failure->add_credit);
@@ -257,6 +269,7 @@ struct Seen {
         held{0};
     std::atomic<bool> go{false};
     std::mutex lock;
+    std::map<int, int> outcomes;      // how many, by code
     std::vector<waymark_task *> kept; // until the test answers them
 };
 
@@ -269,6 +282,10 @@ void CompleteNow(void *ctx, waymark_task *task)
 void Count(void *ctx, const waymark_task_outcome *outcome)
 {
     auto *seen = static_cast<Seen *>(ctx);
+    {
+        std::lock_guard<std::mutex> hold(seen->lock);
+        seen->outcomes[outcome->code]++;
+    }
     if (outcome->code == WAYMARK_OK)
         seen->settled++;
     else
@@ -501,6 +518,68 @@ TEST_F(WorkerTest, AnswersAreRepeatedAfterABreak)
     EXPECT_GE(seen.refused, 1); // the one whose acknowledgement was lost
     EXPECT_EQ(seen.broken, 1);
     EXPECT_EQ(tasks_.opens, 2);
+}
+
+// What the server cannot stand, although the worker lets it go.
+void FailPoisonously(void *ctx, waymark_task *task)
+{
+    size_t n = Number(task);
+    static_cast<Seen *>(ctx)->handled++;
+    waymark_task_fail(task, n == 7 || n == 20 ? "poison" : "no", false, -1);
+}
+
+TEST_F(WorkerTest, AnAnswerThatEndsEveryStreamIsGivenUpAlone)
+{
+    Seen seen;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 40;
+        tasks_.poison_code = WM_INVALID;
+    }
+    waymark_worker_options options = Options(&seen);
+    options.handle = FailPoisonously;
+    waymark_worker *worker = waymark_worker_start(client_, &options);
+    EXPECT_TRUE(Eventually([&] { return seen.settled + seen.refused == 40; }));
+    waymark_worker_stop(worker, 1000);
+    EXPECT_EQ(seen.outcomes[WAYMARK_INVALID_ARGUMENT], 2);
+    EXPECT_EQ(Settled(), 38u);
+    EXPECT_EQ(seen.handled, 40);
+}
+
+// Ends over the poison four times with this, and then stands it.
+struct Ending {
+    wm_code code;
+    const char *reason;
+    waymark_code outcome;
+    bool given_up;
+} const kEndings[] = {
+    {WM_UNAVAILABLE, "SHUTTING_DOWN", WAYMARK_UNAVAILABLE, false},
+    {WM_EXHAUSTED, "METHOD_BUSY", WAYMARK_RESOURCE_EXHAUSTED, false},
+    {WM_EXHAUSTED, "MESSAGE_TOO_LARGE", WAYMARK_RESOURCE_EXHAUSTED, true},
+};
+
+class WorkerEndingTest : public WorkerTest, public testing::WithParamInterface<Ending> {};
+
+INSTANTIATE_TEST_SUITE_P(All, WorkerEndingTest, testing::ValuesIn(kEndings));
+
+TEST_P(WorkerEndingTest, OnlyABadMessageIsGivenUp)
+{
+    Seen seen;
+    {
+        std::lock_guard<std::mutex> hold(tasks_.lock);
+        tasks_.total = 8;
+        tasks_.poison_code = GetParam().code;
+        tasks_.poison_reason = GetParam().reason;
+        tasks_.poison_left = 4;
+    }
+    waymark_worker_options options = Options(&seen);
+    options.handle = FailPoisonously;
+    waymark_worker *worker = waymark_worker_start(client_, &options);
+    EXPECT_TRUE(Eventually([&] { return seen.settled + seen.refused == 8; }, 30000));
+    waymark_worker_stop(worker, 1000);
+    EXPECT_EQ(seen.broken, GetParam().given_up ? 3 : 4);
+    EXPECT_EQ(seen.outcomes[GetParam().outcome], GetParam().given_up ? 1 : 0);
+    EXPECT_EQ(Settled(), GetParam().given_up ? 7u : 8u);
 }
 
 TEST_F(WorkerTest, AnswersAreRepeatedWhenTheServerSaysTryAgain)
