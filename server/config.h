@@ -81,6 +81,7 @@ typedef struct config {
     size_t n_admins;
     uint64_t drain_ms;
     size_t message_size_max, calls_max;
+    uint64_t answer_ms;
     rpc_limit method_limits[CONFIG_METHOD_LIMITS_MAX];
     size_t n_method_limits;
     const char *compressed[CONFIG_COMPRESSED_MAX]; /* methods whose replies are compressed */

@@ -30,6 +30,7 @@ enum {
     RPC_MESSAGES,
     RPC_BYTES,
     RPC_REFUSED,
+    RPC_CUT,
     RPC_LIMIT_IN_FLIGHT,
     RPC_LIMIT_WAITING,
     RPC_LIMIT_WAITED,
@@ -48,6 +49,8 @@ static const obs_family families[] = {
                    "Bytes of messages, before compression."},
     [RPC_REFUSED] = {"waymark_rpc_refused", OBS_COUNTER,
                      "Calls refused by the server's own limits."},
+    [RPC_CUT] = {"waymark_rpc_answers_cut", OBS_COUNTER,
+                 "Answers dropped because their client did not take them in time."},
     [RPC_LIMIT_IN_FLIGHT] = {"waymark_rpc_limit_in_flight", OBS_GAUGE,
                              "Calls in flight of a method that has a limit."},
     [RPC_LIMIT_WAITING] = {"waymark_rpc_limit_waiting", OBS_GAUGE,
@@ -169,6 +172,7 @@ static rpc_lane_stats stats_of_all(const obs_rpc *rpc)
         all.sent_bytes += stats.sent_bytes;
         all.refused_busy += stats.refused_busy;
         all.refused_stopping += stats.refused_stopping;
+        all.answers_cut += stats.answers_cut;
     }
     return all;
 }
@@ -246,6 +250,9 @@ static void rpc_write(void *ctx, size_t family, obs_page *page)
         return;
     case RPC_REFUSED:
         write_refused(rpc, page);
+        return;
+    case RPC_CUT:
+        obs_sample(page, NULL, 0, all.answers_cut);
         return;
     case RPC_SERVING:
         obs_sample(page, NULL, 0, rpc_server_is_serving(rpc->server));

@@ -122,6 +122,7 @@ static void call_end(rpc_call *call)
      * the call outlives the callback it is refused in. */
     if (call->stage != RPC_HANDLED && lane_is_here(call->queue->lane))
         call->on_loop = true;
+    rpc_place_answered(call, call->reply);
     if (call->stream != NULL)
         rpc_stream_end(call->stream);
     else

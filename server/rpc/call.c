@@ -241,8 +241,9 @@ static void call_final_done(rpc_event *event, bool ok)
 {
     rpc_call *call = wm_container_of(event, rpc_call, on_final);
 
+    rpc_place_left(call);
     /* A status that could not be sent is no answer. */
-    if (!ok && call->code == WM_OK)
+    if ((!ok || call->is_cut) && call->code == WM_OK)
         call->code = WM_CANCELLED;
     core_part_done(call);
 }
@@ -477,14 +478,13 @@ static void call_refuse_busy(rpc_call *call)
 void rpc_call_begin(rpc_call *call)
 {
     const rpc_server *server = call->queue->server;
-    size_t n_calls = atomic_load_explicit(&call->queue->calls, memory_order_relaxed);
 
     /* The core forgets the peer of a call that is cancelled. Inline calls are not told of that. */
     if (!(call->binding->handler->flags & RPC_INLINE))
         (void)rpc_peer(call);
     if (atomic_load_explicit(&server->draining, memory_order_acquire) && !call->binding->uncounted)
         call_refuse_stopping(call);
-    else if (n_calls > server->calls_max && !call->binding->uncounted)
+    else if (!rpc_place_enter(call))
         call_refuse_busy(call);
     else if (call->deadline_us <= call->start_us)
         call_fail_late(call);

@@ -39,6 +39,9 @@ enum {
      * tags that are out: more slots cost every call (docs/performance.md). */
     RPC_SLOTS_DEFAULT = 16,
     RPC_CALLS_MAX_DEFAULT = 10000,
+    RPC_ANSWER_MS_DEFAULT = 60000,
+    RPC_ANSWER_BYTES_PER_S = 16 * 1024, /* a large answer has a second more for each of these */
+    RPC_LEAVING_MIN = 1024, /* answers may be on their way, also where calls_max is less */
     RPC_MEMORY_MAX_DEFAULT = 64 * 1024 * 1024,
     RPC_FREE_CALLS_MAX = 512, /* recycled calls kept per lane */
     RPC_CHECK_MS = 400,       /* between two looks at each open stream */
@@ -75,12 +78,24 @@ typedef struct rpc_binding {
     void *ctx;
     void *registered;     /* the core's name of it */
     rpc_limiter *limiter; /* NULL: no limit of its own */
-    bool uncounted;       /* answers also when calls_max is reached: health */
+    bool uncounted;       /* answers also when calls_max is reached, and is not of them: health */
     bool compresses;      /* replies, for clients that accept it */
 } rpc_binding;
 
 typedef struct rpc_slot rpc_slot;
 typedef struct rpc_stream rpc_stream;
+
+/* What is bounded of a lane (places.c). */
+typedef struct rpc_places {
+    uv_mutex_t mutex;  /* of what follows */
+    size_t n_working;  /* counted calls without an answer, at most server->calls_max */
+    rpc_call *leaving; /* answered, as they were; the final batch is not done */
+    size_t n_leaving;
+    uint64_t n_cut;
+    /* Constant. */
+    size_t leaving_max;
+    int64_t answer_us;
+} rpc_places;
 
 /* A lane as the runtime sees it. */
 typedef struct rpc_queue {
@@ -96,11 +111,12 @@ typedef struct rpc_queue {
     rpc_call *free_calls;
     size_t n_free_calls;
     _Atomic(rpc_call *) returned;
-    atomic_size_t calls;      /* in flight */
+    atomic_size_t calls;      /* not yet over, whether counted or not */
     atomic_size_t calls_peak; /* most of them since memory was given back */
     /* Every call that was allocated, at rest or not: what drain looks through. */
     uv_mutex_t all_mutex;
     rpc_call *all;
+    rpc_places places;
     struct {
         atomic_size_t streams;
         atomic_ullong received_messages, received_bytes, sent_messages, sent_bytes;
@@ -183,6 +199,11 @@ struct rpc_call {
     rpc_call *limit_next, *limit_prev;
     int64_t limit_until_us;
     enum { RPC_LIMIT_NONE, RPC_LIMIT_WAITS, RPC_LIMIT_HELD, RPC_LIMIT_EXPIRED } limit;
+    /* places.c; under the mutex of the queue's places. */
+    rpc_call *place_next, *place_prev;
+    int64_t answered_us, leave_until_us;
+    enum { RPC_PLACE_NONE, RPC_PLACE_WORKING, RPC_PLACE_LEAVING } place;
+    bool is_cut;        /* the answer did not leave, though the core says so */
     size_t interceptor; /* the next one to ask */
     bool on_loop;       /* home: the loop thread, else the queue thread */
     bool opened;        /* the handler knows of the call */
@@ -255,6 +276,19 @@ WM_MUST_USE bool rpc_limit_resumed(rpc_call *call);
 bool rpc_limit_cancelled(rpc_call *call);
 /* At home, when the call is over. */
 void rpc_limit_leave(rpc_call *call);
+
+/* ---- places.c: calls at work in a lane, and answers on their way ---- */
+void rpc_places_init(rpc_queue *queue, const rpc_config *config);
+void rpc_places_free(rpc_queue *queue);
+/* Queue thread. False: too many calls are at work. */
+WM_MUST_USE bool rpc_place_enter(rpc_call *call);
+/* Whoever ends the call, before the final batch starts. `answer` is what has still to be sent, or
+ * NULL. May cut the answer of another call. */
+void rpc_place_answered(rpc_call *call, grpc_byte_buffer *answer);
+/* Queue thread: the final batch is done. */
+void rpc_place_left(rpc_call *call);
+void rpc_places_check(rpc_queue *queue);   /* loop: the timer; cuts answers whose time is over */
+uint64_t rpc_places_cut(rpc_queue *queue); /* answers that were, ever */
 
 /* ---- tls.c ---- */
 WM_MUST_USE wm_code rpc_tls_new(rpc_server *server, const rpc_listener *listener,

@@ -249,8 +249,12 @@ typedef struct rpc_config {
     size_t n_services;
     rpc_interceptor *const *interceptors;
     size_t n_interceptors;
-    size_t slots_per_method;  /* outstanding request slots per method and lane; 0: 16 */
-    size_t calls_max;         /* calls in flight per lane; more get RESOURCE_EXHAUSTED; 0: 10000 */
+    size_t slots_per_method; /* outstanding request slots per method and lane; 0: 16 */
+    size_t calls_max;        /* calls at work per lane; more get RESOURCE_EXHAUSTED; 0: 10000 */
+    /* In which a client has to take the end of a call, with a second more for each 16 KiB; 0:
+     * 60,000. Then, or before when more than calls_max (at least 1,024) others of the lane came
+     * after it and wait too, the call ends as CANCELLED. */
+    uint64_t answer_ms;
     size_t message_size_max;  /* bytes, both directions; 0: WM_WIRE_SIZE_MAX */
     size_t memory_max;        /* resource quota, bytes; 0: 64 MiB */
     const char *error_domain; /* of google.rpc.ErrorInfo, below 64 characters; NULL: "waymark" */
@@ -299,6 +303,7 @@ typedef struct rpc_lane_stats {
     uint64_t calls, streams; /* in flight; streams are among the calls */
     uint64_t received_messages, received_bytes, sent_messages, sent_bytes; /* of messages */
     uint64_t refused_busy, refused_stopping; /* TOO_MANY_CALLS, SHUTTING_DOWN */
+    uint64_t answers_cut;                    /* that a client did not take in time */
 } rpc_lane_stats;
 void rpc_server_lane_stats(const rpc_server *server, size_t lane, rpc_lane_stats *stats);
 

@@ -207,6 +207,7 @@ static void queue_check(uv_timer_t *timer)
     rpc_queue *queue = timer->data;
 
     rpc_streams_check(queue);
+    rpc_places_check(queue);
     queue_trim(queue);
 }
 
@@ -263,6 +264,7 @@ static void queue_stop(rpc_queue *queue)
     rpc_call_free_all(queue);
     rpc_slots_free(queue);
     uv_mutex_destroy(&queue->all_mutex);
+    rpc_places_free(queue);
 }
 
 /* ---- start ---- */
@@ -308,6 +310,7 @@ static rpc_server *server_alloc(const rpc_config *config)
         server->queues[i].next_id = (uint64_t)lane_index(config->lanes[i]) << 32;
         if (uv_mutex_init(&server->queues[i].all_mutex) != 0)
             abort();
+        rpc_places_init(&server->queues[i], config);
     }
     return server;
 }

@@ -32,7 +32,7 @@ size_t rpc_server_n_lanes(const rpc_server *server)
 
 void rpc_server_lane_stats(const rpc_server *server, size_t lane, rpc_lane_stats *stats)
 {
-    const rpc_queue *queue = &server->queues[lane];
+    rpc_queue *queue = &server->queues[lane];
 
     assert(lane < server->n_queues);
     *stats = (rpc_lane_stats){
@@ -46,5 +46,6 @@ void rpc_server_lane_stats(const rpc_server *server, size_t lane, rpc_lane_stats
         .refused_busy = atomic_load_explicit(&queue->stats.refused_busy, memory_order_relaxed),
         .refused_stopping =
             atomic_load_explicit(&queue->stats.refused_stopping, memory_order_relaxed),
+        .answers_cut = rpc_places_cut(queue),
     };
 }

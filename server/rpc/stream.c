@@ -125,6 +125,7 @@ void rpc_finish(rpc_call *call)
     abort_err = atomic_load_explicit(&call->abort_err, memory_order_acquire);
     if (abort_err != NULL)
         rpc_call_set_status(call, abort_err);
+    rpc_place_answered(call, call->stream->sending);
     rpc_stream_end(call->stream);
 }
 
@@ -325,7 +326,7 @@ static void stream_check_ending(rpc_stream *stream, int64_t now_us)
 
     if (stream->is_final_started || now_us - stream->ending_since_us < RPC_END_WAIT_MS * 1000LL)
         return;
-    if (call->code == WM_OK) /* a proper end may take as long as the client likes */
+    if (call->code == WM_OK) /* a proper end has the time of an answer (places.c) */
         return;
     if (len >= sizeof(text))
         len = sizeof(text) - 1;

@@ -1,6 +1,5 @@
 """/metrics, /healthz and /readyz of a server that is called, and of one that stops."""
 
-import http.client
 import re
 import signal
 import threading
@@ -9,25 +8,7 @@ import unittest
 
 import grpc
 
-from support import Case, S, Server, wait_for
-
-
-def get(server, path, method="GET", body=None, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", server.ports["http_port"], timeout=10)
-    try:
-        connection.request(method, path, body=body, headers=headers)
-        response = connection.getresponse()
-        return response.status, response.read().decode(), dict(response.getheaders())
-    finally:
-        connection.close()
-
-
-def samples(server):
-    """{name with labels: value}"""
-    status, text, _ = get(server, "/metrics")
-    assert status == 200
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+from support import Case, S, Server, get, samples, wait_for
 
 
 def calls(method, code):

@@ -4,9 +4,10 @@ import socket
 import struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 REFUSED_STREAM, ENHANCE_YOUR_CALM = 7, 11
+INITIAL_WINDOW_SIZE = 4
 
 
 def frame(kind, flags, stream, payload=b""):
@@ -32,11 +33,13 @@ def request_headers(path, more=()):
 
 
 class Connection:
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, port, window=None, source="127.0.0.1"):
+        """`window`: how much of each stream the server may send unasked (65,535)."""
+        settings = b"" if window is None else struct.pack(">HI", INITIAL_WINDOW_SIZE, window)
+        self.socket = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(20)
-        self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0))
+        self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
         self.next_stream = 1
         self.buffer = b""
         self.is_acknowledged = False
@@ -50,6 +53,24 @@ class Connection:
             self.next_stream += 2
         self.socket.sendall(b"".join(frames))
         return self.next_stream - 2
+
+    def ask(self, path, n=1, message=b"", headers=()):
+        """Makes n calls, each with this one message; the ids of their streams."""
+        block, data = request_headers(path, headers), struct.pack(">BI", 0, len(message)) + message
+        streams = [self.next_stream + 2 * i for i in range(n)]
+        self.next_stream += 2 * n
+        for stream in streams:
+            frames = frame(HEADERS, END_HEADERS, stream, block)
+            for at in range(0, len(data), 16384):
+                is_last = at + 16384 >= len(data)
+                frames += frame(DATA, END_STREAM if is_last else 0, stream, data[at : at + 16384])
+            self.socket.sendall(frames)
+        return streams
+
+    def widen(self, stream, size):
+        """Lets the server send so much more on this stream, and on the connection."""
+        increment = struct.pack(">I", size)
+        self.socket.sendall(frame(WINDOW_UPDATE, 0, 0, increment) + frame(WINDOW_UPDATE, 0, stream, increment))
 
     def send(self, stream, payload, flags=0):
         self.socket.sendall(frame(DATA, flags, stream, payload))

@@ -1,5 +1,6 @@
 """What the tests of the call runtime share: echo_server on a real socket, and grpcio."""
 
+import http.client
 import json
 import os
 import signal
@@ -102,6 +103,24 @@ def wait_for(condition, seconds=10):
         if time.monotonic() > until:
             raise AssertionError("the condition was not met in %s seconds" % seconds)
         time.sleep(0.01)
+
+
+def get(server, path, method="GET", body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", server.ports["http_port"], timeout=10)
+    try:
+        connection.request(method, path, body=body, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode(), dict(response.getheaders())
+    finally:
+        connection.close()
+
+
+def samples(server):
+    """Of /metrics: {name with labels: value}"""
+    status, text, _ = get(server, "/metrics")
+    assert status == 200
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
 
 
 class Case(unittest.TestCase):

@@ -194,7 +194,7 @@ typedef struct waymark_server_options {
     const waymark_server_interceptor *interceptors; /* in this order */
     size_t n_interceptors;
     unsigned threads;        /* loops, each with a thread that receives (1) */
-    size_t calls_max;        /* at once on each loop; more get RESOURCE_EXHAUSTED (10,000) */
+    size_t calls_max;        /* at work on each loop; more get RESOURCE_EXHAUSTED (10,000) */
     size_t message_size_max; /* bytes, in both directions (4 MiB) */
     size_t memory_max;       /* bytes that the transport may buffer (64 MiB) */
     /* Whose reasons are in google.rpc.ErrorInfo: below 64 characters, a name of yours ("waymark").

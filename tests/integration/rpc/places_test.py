@@ -1,0 +1,130 @@
+"""Clients that do not take their answers, and calls that are open to everybody: what they hold, and
+that nobody else is refused for it."""
+
+import unittest
+
+import raw_http2
+from support import S, Server, message_class, samples, wait_for
+
+CHECK = "/grpc.health.v1.Health/Check"
+ANSWERS_MIN = 1024  # of a lane may always be on their way
+
+
+class Places(unittest.TestCase):
+    def start(self, *args):
+        self.server = Server("--lanes", "1", "--quiet", "--connection", "streams-max=5000", *args)
+        self.addCleanup(self.end)
+
+    def end(self):
+        code, last = self.server.stop()
+        self.assertEqual(code, 0)
+        self.assertTrue(last["stopped"])
+
+    def connect(self, window=None, source="127.0.0.1"):
+        connection = raw_http2.Connection(self.server.port, window, source)
+        self.addCleanup(connection.close)
+        return connection
+
+    def in_flight(self):
+        return samples(self.server)['waymark_rpc_calls_in_flight{lane="0"}']
+
+    def cut(self):
+        return samples(self.server)["waymark_rpc_answers_cut_total"]
+
+    def ended(self, path, code):
+        return samples(self.server).get('waymark_rpc_calls_total{method="%s",code="%s"}' % (path, code), 0)
+
+    def assertServes(self):
+        """A call that counts, and a probe."""
+        request, response = (message_class("grpc.health.v1.HealthCheck" + name) for name in ("Request", "Response"))
+        check = self.server.method("unary_unary", CHECK, request, response)
+        for name in ("Inline", "Loop"):
+            self.assertEqual(self.server.unary(name, "x"), "x")
+        self.assertEqual(check(request(), timeout=10).status, 1)
+
+
+class AnswersThatAreNotTaken(Places):
+    def test_refuse_nobody_else(self):
+        for path in (CHECK, "/waymark.test.Echo/Inline", "/waymark.test.Echo/Loop"):
+            with self.subTest(path):
+                self.start("--calls", "20")
+                deaf = self.connect(window=0)
+                deaf.ask(path, 15, S(value="x").SerializeToString() if path != CHECK else b"")
+                wait_for(lambda: self.in_flight() == 15)
+                deaf.ask(path, 15, S(value="x").SerializeToString() if path != CHECK else b"")
+                wait_for(lambda: self.in_flight() == 30)
+                self.assertServes()
+                self.assertEqual(self.cut(), 0)
+                self.doCleanups()
+
+    def test_end_when_their_time_is_over(self):
+        self.start("--answer-ms", "300")
+        deaf = self.connect(window=0)
+        streams = set(deaf.ask(CHECK, 200))
+        ended, data = set(), 0
+        for kind, flags, stream, _ in deaf.frames():
+            data += kind == raw_http2.DATA
+            if kind == raw_http2.HEADERS and flags & raw_http2.END_STREAM:
+                ended.add(stream)
+            if ended == streams:
+                break
+        self.assertEqual((ended, data), (streams, 0))
+        wait_for(lambda: self.in_flight() == 0)
+        self.assertEqual(self.cut(), 200)
+        # Each has ended once.
+        self.assertEqual((self.ended(CHECK, "CANCELLED"), self.ended(CHECK, "OK")), (200, 0))
+        self.assertServes()
+
+    def test_end_also_where_a_stream_ends(self):
+        self.start("--answer-ms", "300")
+        deaf = self.connect(window=0)
+        (stream,) = deaf.ask("/waymark.test.Echo/Count", 1, S(value="1").SerializeToString())
+        while not deaf.wait(raw_http2.HEADERS, stream)[0] & raw_http2.END_STREAM:
+            pass
+        wait_for(lambda: self.in_flight() == 0)
+        self.assertEqual(self.cut(), 1)
+        self.assertEqual(self.server.counters()["ended"], 1)
+
+    def test_are_not_more_than_so_many(self):
+        self.start("--calls", "20")
+        deaf = self.connect(window=0)
+        streams = deaf.ask(CHECK, ANSWERS_MIN + 100)
+        wait_for(lambda: self.cut() == 100)
+        wait_for(lambda: self.in_flight() == ANSWERS_MIN)
+        # Those that have waited longest went, and the last one is still to be had.
+        deaf.widen(streams[-1], 100)
+        deaf.wait(raw_http2.DATA, streams[-1])
+        self.assertEqual(self.cut(), 100)
+        self.assertServes()
+
+    def test_have_more_time_when_they_are_large(self):
+        self.start("--answer-ms", "300")
+        slow = self.connect(window=0)
+        n = 2000000  # two minutes more
+        (large,) = slow.ask("/waymark.test.Echo/Big", 1, S(value=str(n)).SerializeToString())
+        wait_for(lambda: self.in_flight() == 1)
+        slow.ask("/waymark.test.Echo/Loop", 1, S(value="x").SerializeToString())
+        wait_for(lambda: self.cut() == 1)
+        slow.widen(large, n + 1000)
+        size = 0
+        for kind, flags, stream, payload in slow.frames():
+            if stream == large and kind == raw_http2.DATA:
+                size += len(payload)
+            if stream == large and flags & raw_http2.END_STREAM and kind == raw_http2.HEADERS:
+                break
+        self.assertGreater(size, n)
+        wait_for(lambda: self.ended("/waymark.test.Echo/Big", "OK") == 1)
+        self.assertEqual(self.cut(), 1)
+
+    def test_refusals_need_no_window(self):
+        self.start()
+        deaf = self.connect(window=0)
+        for name in ("Inline", "Loop", "Count", "Chat"):
+            path = "/waymark.test.Echo/" + name
+            (stream,) = deaf.ask(path, 1, S(value="1").SerializeToString(), [("x-refuse", "1")])
+            self.assertTrue(deaf.wait(raw_http2.HEADERS, stream)[0] & raw_http2.END_STREAM)
+        wait_for(lambda: self.in_flight() == 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
