@@ -174,6 +174,7 @@ static wm_code start_server(app *app, wm_err *err)
         .interceptors = interceptors,
         .n_interceptors = WM_ARRAY_LEN(interceptors),
         .calls_max = config->calls_max,
+        .open_calls_max = config->open_calls_max,
         .answer_ms = config->answer_ms,
         .message_size_max = config->message_size_max,
         .connection = config->connection,

@@ -333,6 +333,8 @@ static const option options[] = {
      "of a message (4194304)"},
     {"calls-max", "N", ON_SERVE | ON_DEV, set_size, AT(calls_max),
      "calls at work per lane (10000)"},
+    {"open-calls-max", "N", ON_SERVE | ON_DEV, set_size, AT(open_calls_max),
+     "streams of health and reflection per lane, a fourth of them of one address (4000)"},
     {"answer-ms", "N", ON_SERVE | ON_DEV, set_size, AT(answer_ms),
      "in which a client has to take an answer, and a second for each 16 KiB (60000)"},
     {"method-limit", "LIMIT", ON_SERVE | ON_DEV, add_method_limit, AT(n_method_limits),

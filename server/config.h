@@ -80,7 +80,7 @@ typedef struct config {
     const char *admins[CONFIG_ADMINS_MAX];
     size_t n_admins;
     uint64_t drain_ms;
-    size_t message_size_max, calls_max;
+    size_t message_size_max, calls_max, open_calls_max;
     uint64_t answer_ms;
     rpc_limit method_limits[CONFIG_METHOD_LIMITS_MAX];
     size_t n_method_limits;

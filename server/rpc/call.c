@@ -466,12 +466,18 @@ static void call_refuse_stopping(rpc_call *call)
 
 static void call_refuse_busy(rpc_call *call)
 {
+    const rpc_places *places = &call->queue->places;
     wm_err err = {0};
 
     atomic_fetch_add_explicit(&call->queue->stats.refused_busy, 1, memory_order_relaxed);
-    wm_fail(&err, WM_EXHAUSTED, "TOO_MANY_CALLS", "more than %zu calls are in flight",
-            call->queue->server->calls_max);
-    err.retry_after_ms = 100;
+    if (call->binding->is_open)
+        wm_fail(&err, WM_EXHAUSTED, "TOO_MANY_CALLS",
+                "more than %zu streams of health and reflection are open, or %zu of one address",
+                places->open_max, places->open_address_max);
+    else
+        wm_fail(&err, WM_EXHAUSTED, "TOO_MANY_CALLS", "more than %zu calls are in flight",
+                call->queue->server->calls_max);
+    err.retry_after_ms = call->binding->is_open ? 1000 : 100;
     rpc_fail(call, &err);
 }
 

@@ -28,6 +28,10 @@ void rpc_status_pack(const wm_err *err, const wm_err *violations, size_t n_viola
                      const char *domain, uint64_t call_id, grpc_slice *message,
                      grpc_slice *details);
 
+/* Whose connection it is (places.c): a peer without its port, of IPv6 the /64. */
+enum { RPC_ADDRESS_SIZE = 64 };
+void rpc_address_of(const char *peer, char address[RPC_ADDRESS_SIZE]);
+
 #ifdef __cplusplus
 }
 #else
@@ -39,6 +43,8 @@ enum {
      * tags that are out: more slots cost every call (docs/performance.md). */
     RPC_SLOTS_DEFAULT = 16,
     RPC_CALLS_MAX_DEFAULT = 10000,
+    RPC_OPEN_CALLS_MAX_DEFAULT = 4000,
+    RPC_OPEN_PART = 4, /* one address has a fourth of them */
     RPC_ANSWER_MS_DEFAULT = 60000,
     RPC_ANSWER_BYTES_PER_S = 16 * 1024, /* a large answer has a second more for each of these */
     RPC_LEAVING_MIN = 1024, /* answers may be on their way, also where calls_max is less */
@@ -78,22 +84,27 @@ typedef struct rpc_binding {
     void *ctx;
     void *registered;     /* the core's name of it */
     rpc_limiter *limiter; /* NULL: no limit of its own */
-    bool uncounted;       /* answers also when calls_max is reached, and is not of them: health */
+    bool uncounted;       /* answers whatever else is going on: Health/Check */
+    bool is_open;         /* other calls for which nobody needs a token: health, reflection */
     bool compresses;      /* replies, for clients that accept it */
 } rpc_binding;
 
 typedef struct rpc_slot rpc_slot;
 typedef struct rpc_stream rpc_stream;
 
+typedef struct rpc_place_address rpc_place_address;
+
 /* What is bounded of a lane (places.c). */
 typedef struct rpc_places {
-    uv_mutex_t mutex;  /* of what follows */
-    size_t n_working;  /* counted calls without an answer, at most server->calls_max */
-    rpc_call *leaving; /* answered, as they were; the final batch is not done */
+    uv_mutex_t mutex;             /* of what follows */
+    size_t n_working;             /* counted calls without an answer, at most server->calls_max */
+    size_t n_open;                /* calls of open methods without an answer */
+    rpc_place_address *addresses; /* that have any */
+    rpc_call *leaving;            /* answered, as they were; the final batch is not done */
     size_t n_leaving;
     uint64_t n_cut;
     /* Constant. */
-    size_t leaving_max;
+    size_t open_max, open_address_max, leaving_max;
     int64_t answer_us;
 } rpc_places;
 
@@ -202,11 +213,12 @@ struct rpc_call {
     /* places.c; under the mutex of the queue's places. */
     rpc_call *place_next, *place_prev;
     int64_t answered_us, leave_until_us;
-    enum { RPC_PLACE_NONE, RPC_PLACE_WORKING, RPC_PLACE_LEAVING } place;
-    bool is_cut;        /* the answer did not leave, though the core says so */
-    size_t interceptor; /* the next one to ask */
-    bool on_loop;       /* home: the loop thread, else the queue thread */
-    bool opened;        /* the handler knows of the call */
+    enum { RPC_PLACE_NONE, RPC_PLACE_WORKING, RPC_PLACE_OPEN, RPC_PLACE_LEAVING } place;
+    rpc_place_address *place_address; /* of an OPEN one */
+    bool is_cut;                      /* the answer did not leave, though the core says so */
+    size_t interceptor;               /* the next one to ask */
+    bool on_loop;                     /* home: the loop thread, else the queue thread */
+    bool opened;                      /* the handler knows of the call */
     bool is_initial_metadata_sent;
     bool is_close_armed;
     /* Completions still to come before the core has let go: the queue thread's. */
@@ -280,7 +292,7 @@ void rpc_limit_leave(rpc_call *call);
 /* ---- places.c: calls at work in a lane, and answers on their way ---- */
 void rpc_places_init(rpc_queue *queue, const rpc_config *config);
 void rpc_places_free(rpc_queue *queue);
-/* Queue thread. False: too many calls are at work. */
+/* Queue thread. False: too many calls are at work, or open. */
 WM_MUST_USE bool rpc_place_enter(rpc_call *call);
 /* Whoever ends the call, before the final batch starts. `answer` is what has still to be sent, or
  * NULL. May cut the answer of another call. */

@@ -3,6 +3,10 @@
  *   enter ── room ──> WORKING ── answered ──> LEAVING ── left (the final batch is done)
  *     └───── none ─> TOO_MANY_CALLS             └─────── cut (too long, or too many others)
  *
+ * Streams of health and reflection are OPEN instead of WORKING: nobody is asked who he is there, so
+ * they have a number of their own, of which one address gets a part. They cannot take the places of
+ * calls that were let in, nor a few addresses those of all others.
+ *
  * A client that never opens its window keeps an answer here, and it need not even have a token:
  * health answers everybody. So a call that has been answered takes no place of those at work, and
  * newer calls are never refused for it. Its answer has a time in which to leave, and when too many
@@ -11,19 +15,99 @@
  * Loops answer, the queue thread sees them leave, the lane's timer looks at the time: hence the
  * mutex, under which nothing but lists and numbers is touched.
  */
+#include <arpa/inet.h>
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
 #include <utlist.h>
 
 #include "base/clock.h"
 #include "server/rpc/internal.h"
 
-bool rpc_place_enter(rpc_call *call)
+/* How many calls are OPEN from one address. */
+struct rpc_place_address {
+    char name[RPC_ADDRESS_SIZE];
+    size_t n_open;
+    UT_hash_handle hh;
+};
+
+void rpc_address_of(const char *peer, char address[RPC_ADDRESS_SIZE])
+{
+    static const char v6[] = "ipv6:%5B";
+    const char *port = strrchr(peer, ':');
+    size_t len = port != NULL ? (size_t)(port - peer) : 0;
+    struct in6_addr ip;
+
+    snprintf(address, RPC_ADDRESS_SIZE, "%.*s", (int)len, peer);
+    if (strncmp(address, v6, sizeof(v6) - 1) != 0)
+        return;
+    address += sizeof(v6) - 1;
+    address[strcspn(address, "%")] = '\0'; /* the bracket, or the name of an interface */
+    if (inet_pton(AF_INET6, address, &ip) != 1)
+        return;
+    memset(ip.s6_addr + 8, 0, 8);
+    inet_ntop(AF_INET6, &ip, address, RPC_ADDRESS_SIZE - sizeof(v6) + 1);
+}
+
+/* Under the mutex: the entry of this address, a new one if need be. */
+static rpc_place_address *address_get(rpc_places *places, const char *name)
+{
+    rpc_place_address *address;
+
+    HASH_FIND_STR(places->addresses, name, address);
+    if (address != NULL)
+        return address;
+    address = calloc(1, sizeof(*address));
+    if (address == NULL)
+        abort();
+    snprintf(address->name, sizeof(address->name), "%s", name);
+    HASH_ADD_STR(places->addresses, name, address);
+    return address;
+}
+
+/* Under the mutex. */
+static void open_leave(rpc_places *places, rpc_call *call)
+{
+    rpc_place_address *address = call->place_address;
+
+    places->n_open--;
+    call->place_address = NULL;
+    if (--address->n_open > 0)
+        return;
+    HASH_DEL(places->addresses, address);
+    free(address);
+}
+
+static bool open_enter(rpc_call *call)
+{
+    rpc_places *places = &call->queue->places;
+    char name[RPC_ADDRESS_SIZE];
+    rpc_place_address *address;
+    bool has_room = false;
+
+    rpc_address_of(rpc_peer(call), name);
+    uv_mutex_lock(&places->mutex);
+    if (places->n_open < places->open_max) {
+        address = address_get(places, name);
+        has_room = address->n_open < places->open_address_max;
+        if (has_room) {
+            address->n_open++;
+            places->n_open++;
+            call->place_address = address;
+            call->place = RPC_PLACE_OPEN;
+        }
+    }
+    uv_mutex_unlock(&places->mutex);
+    return has_room;
+}
+
+static bool working_enter(rpc_call *call)
 {
     rpc_places *places = &call->queue->places;
     bool has_room;
 
-    if (call->binding->uncounted)
-        return true;
     uv_mutex_lock(&places->mutex);
     has_room = places->n_working < call->queue->server->calls_max;
     if (has_room) {
@@ -32,6 +116,13 @@ bool rpc_place_enter(rpc_call *call)
     }
     uv_mutex_unlock(&places->mutex);
     return has_room;
+}
+
+bool rpc_place_enter(rpc_call *call)
+{
+    if (call->binding->uncounted)
+        return true;
+    return call->binding->is_open ? open_enter(call) : working_enter(call);
 }
 
 /* Under the mutex. */
@@ -73,6 +164,8 @@ void rpc_place_answered(rpc_call *call, grpc_byte_buffer *answer)
     uv_mutex_lock(&places->mutex);
     if (call->place == RPC_PLACE_WORKING)
         places->n_working--;
+    else if (call->place == RPC_PLACE_OPEN)
+        open_leave(places, call);
     if (places->n_leaving >= places->leaving_max)
         cut = leaving_take(places, places->leaving);
     DL_APPEND2(places->leaving, call, place_prev, place_next);
@@ -137,6 +230,8 @@ void rpc_places_init(rpc_queue *queue, const rpc_config *config)
     uint64_t answer_ms = config->answer_ms ? config->answer_ms : RPC_ANSWER_MS_DEFAULT;
 
     places->answer_us = (int64_t)(answer_ms < INT32_MAX ? answer_ms : INT32_MAX) * 1000;
+    places->open_max = config->open_calls_max ? config->open_calls_max : RPC_OPEN_CALLS_MAX_DEFAULT;
+    places->open_address_max = (places->open_max + RPC_OPEN_PART - 1) / RPC_OPEN_PART;
     places->leaving_max = calls_max > RPC_LEAVING_MIN ? calls_max : RPC_LEAVING_MIN;
     if (uv_mutex_init(&places->mutex) != 0)
         abort();
@@ -144,5 +239,6 @@ void rpc_places_init(rpc_queue *queue, const rpc_config *config)
 
 void rpc_places_free(rpc_queue *queue)
 {
+    assert(queue->places.addresses == NULL);
     uv_mutex_destroy(&queue->places.mutex);
 }

@@ -251,6 +251,9 @@ typedef struct rpc_config {
     size_t n_interceptors;
     size_t slots_per_method; /* outstanding request slots per method and lane; 0: 16 */
     size_t calls_max;        /* calls at work per lane; more get RESOURCE_EXHAUSTED; 0: 10000 */
+    /* The same of health's and reflection's streams, for which clients need no token, and which are
+     * not of calls_max; one address (IPv6: a /64) has a fourth of them; 0: 4000. */
+    size_t open_calls_max;
     /* In which a client has to take the end of a call, with a second more for each 16 KiB; 0:
      * 60,000. Then, or before when more than calls_max (at least 1,024) others of the lane came
      * after it and wait too, the call ends as CANCELLED. */

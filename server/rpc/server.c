@@ -110,8 +110,8 @@ static wm_code bindings_init(rpc_server *server, const rpc_config *config, wm_er
             binding->method = &service->service->methods[j];
             binding->handler = &service->handlers[j];
             binding->ctx = service->ctx;
-            binding->uncounted =
-                service->ctx == server->health && (binding->handler->flags & RPC_INLINE);
+            binding->is_open = service->ctx == server->health || service->ctx == server->reflection;
+            binding->uncounted = binding->is_open && (binding->handler->flags & RPC_INLINE);
             binding->compresses = compresses(config, binding->handler);
             if (!handler_fits(binding->handler))
                 abort();

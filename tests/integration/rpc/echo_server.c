@@ -613,6 +613,8 @@ static void option_other(options *options, const char *name, const char *value)
         options->config.n_compressed = 1;
     } else if (strcmp(name, "--stop-wait") == 0) {
         options->config.stop_wait_ms = (uint32_t)atoi(value);
+    } else if (strcmp(name, "--open-calls") == 0) {
+        options->config.open_calls_max = (size_t)atoi(value);
     } else if (strcmp(name, "--answer-ms") == 0) {
         options->config.answer_ms = (uint64_t)atoi(value);
     } else if (strcmp(name, "--unix") == 0) {

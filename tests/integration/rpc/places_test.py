@@ -3,8 +3,10 @@ that nobody else is refused for it."""
 
 import unittest
 
+import grpc
+
 import raw_http2
-from support import S, Server, message_class, samples, wait_for
+from support import S, Server, details_of, message_class, samples, wait_for
 
 CHECK = "/grpc.health.v1.Health/Check"
 ANSWERS_MIN = 1024  # of a lane may always be on their way
@@ -123,6 +125,88 @@ class AnswersThatAreNotTaken(Places):
             path = "/waymark.test.Echo/" + name
             (stream,) = deaf.ask(path, 1, S(value="1").SerializeToString(), [("x-refuse", "1")])
             self.assertTrue(deaf.wait(raw_http2.HEADERS, stream)[0] & raw_http2.END_STREAM)
+        wait_for(lambda: self.in_flight() == 0)
+
+
+WATCH = "/grpc.health.v1.Health/Watch"
+REFLECT = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+
+
+class OpenToEverybody(Places):
+    REQUEST = message_class("grpc.health.v1.HealthCheckRequest")
+    RESPONSE = message_class("grpc.health.v1.HealthCheckResponse")
+
+    def watch(self):
+        return self.server.method("unary_stream", WATCH, self.REQUEST, self.RESPONSE)(self.REQUEST(), timeout=20)
+
+    def flood(self, method, source, n):
+        """Streams that are opened and never ended; of reflection not even asked anything."""
+        connection = self.connect(source=source)
+        connection.ask(WATCH, n) if method == WATCH else connection.open(REFLECT, n)
+        connection.ping()
+        return connection
+
+    def refused(self):
+        return samples(self.server)['waymark_rpc_refused_total{reason="TOO_MANY_CALLS"}']
+
+    def test_a_flood_of_streams_refuses_nobody_else(self):
+        for method in (WATCH, REFLECT):
+            with self.subTest(method):
+                self.start("--calls", "20", "--open-calls", "40")
+                for source in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
+                    before = self.refused()
+                    self.flood(method, source, 30)
+                    wait_for(lambda: self.refused() == before + 20)
+                wait_for(lambda: self.in_flight() == 30)
+                self.assertServes()
+                watches = [self.watch() for _ in range(10)]
+                self.assertEqual([next(watch).status for watch in watches], [1] * 10)
+                for watch in watches:
+                    watch.cancel()
+                self.doCleanups()
+
+    def test_the_refusal_says_when_to_come_back(self):
+        self.start("--open-calls", "8")
+        held = [self.watch() for _ in range(2)]
+        self.assertEqual([next(watch).status for watch in held], [1, 1])
+        with self.assertRaises(grpc.RpcError) as caught:
+            next(self.watch())
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+        self.assertIn("8 streams of health and reflection", caught.exception.details())
+        _, details = details_of(caught.exception)
+        self.assertEqual(details["google.rpc.ErrorInfo"].reason, "TOO_MANY_CALLS")
+        self.assertEqual(details["google.rpc.RetryInfo"].retry_delay.seconds, 1)
+        # Who goes makes room.
+        held[0].cancel()
+        wait_for(self.can_watch)
+
+    def can_watch(self):
+        watch = self.watch()
+        try:
+            return next(watch).status == 1
+        except grpc.RpcError:
+            return False
+        finally:
+            watch.cancel()
+
+    def test_there_are_not_more_than_so_many(self):
+        self.start("--open-calls", "8")
+        for i in range(2, 6):
+            self.flood(WATCH, "127.0.0.%d" % i, 2)
+        wait_for(lambda: self.in_flight() == 8)
+        last = self.flood(WATCH, "127.0.0.6", 2)
+        wait_for(lambda: self.refused() == 2)
+        self.assertServes()
+        last.close()
+        wait_for(lambda: self.in_flight() == 8)
+
+    def test_they_may_be_more_than_calls_at_work(self):
+        self.start("--calls", "5")
+        connection = self.flood(WATCH, "127.0.0.1", 50)
+        wait_for(lambda: self.in_flight() == 50)
+        self.assertEqual(self.refused(), 0)
+        self.assertServes()
+        connection.close()
         wait_for(lambda: self.in_flight() == 0)
 
 

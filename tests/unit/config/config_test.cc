@@ -63,15 +63,23 @@ TEST_F(Config, FlagsWinOverEnvironmentOverFile)
     EXPECT_STREQ("127.0.0.1:4", config_.listen[1]);
 }
 
+TEST_F(Config, LimitsOfCalls)
+{
+    ASSERT_EQ(WM_OK, read({"--postgres", "p", "--issuer", "https://a.example", "--calls-max=9",
+                           "--open-calls-max=8", "--answer-ms=5000"}))
+        << err_.message;
+    EXPECT_EQ(9u, config_.calls_max);
+    EXPECT_EQ(8u, config_.open_calls_max);
+    EXPECT_EQ(5000u, config_.answer_ms);
+}
+
 TEST_F(Config, LimitsOfMethodsAndConnections)
 {
     ASSERT_EQ(WM_OK, read({"--postgres", "p", "--issuer", "https://a.example", "--method-limit",
                            "a.B/C=20:200:2000", "--method-limit", "a.*=5", "--connection-limit",
                            "age-max-ms=600000", "--connection-limit=streams-max=7", "--compress",
-                           "a.B/C", "--compressed-requests", "--metrics-listen", "127.0.0.1:9464",
-                           "--answer-ms", "5000"}))
+                           "a.B/C", "--compressed-requests", "--metrics-listen", "127.0.0.1:9464"}))
         << err_.message;
-    EXPECT_EQ(5000u, config_.answer_ms);
     ASSERT_EQ(2u, config_.n_method_limits);
     EXPECT_STREQ("a.B/C", config_.method_limits[0].method);
     EXPECT_EQ(200u, config_.method_limits[0].waiting_max);
