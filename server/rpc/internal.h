@@ -94,17 +94,23 @@ typedef struct rpc_stream rpc_stream;
 
 typedef struct rpc_place_address rpc_place_address;
 
+/* Answered calls whose final batch is not done, as they were answered. */
+typedef struct rpc_leaving {
+    rpc_call *first;
+    size_t n, max;
+} rpc_leaving;
+
 /* What is bounded of a lane (places.c). */
 typedef struct rpc_places {
     uv_mutex_t mutex;             /* of what follows */
     size_t n_working;             /* counted calls without an answer, at most server->calls_max */
     size_t n_open;                /* calls of open methods without an answer */
     rpc_place_address *addresses; /* that have any */
-    rpc_call *leaving;            /* answered, as they were; the final batch is not done */
-    size_t n_leaving;
+    rpc_leaving results;          /* what was asked for */
+    rpc_leaving others;           /* what anybody can make us say */
     uint64_t n_cut;
     /* Constant. */
-    size_t open_max, open_address_max, leaving_max;
+    size_t open_max, open_address_max;
     int64_t answer_us;
 } rpc_places;
 
@@ -215,6 +221,7 @@ struct rpc_call {
     int64_t answered_us, leave_until_us;
     enum { RPC_PLACE_NONE, RPC_PLACE_WORKING, RPC_PLACE_OPEN, RPC_PLACE_LEAVING } place;
     rpc_place_address *place_address; /* of an OPEN one */
+    rpc_leaving *leaving;             /* of a LEAVING one */
     bool is_cut;                      /* the answer did not leave, though the core says so */
     size_t interceptor;               /* the next one to ask */
     bool on_loop;                     /* home: the loop thread, else the queue thread */

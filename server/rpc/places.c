@@ -10,7 +10,7 @@
  * A client that never opens its window keeps an answer here, and it need not even have a token:
  * health answers everybody. So a call that has been answered takes no place of those at work, and
  * newer calls are never refused for it. Its answer has a time in which to leave, and when too many
- * wait the one that waits longest goes: honest clients take theirs within a round trip.
+ * of its kind wait the one that waits longest goes: honest clients take theirs in a round trip.
  *
  * Loops answer, the queue thread sees them leave, the lane's timer looks at the time: hence the
  * mutex, under which nothing but lists and numbers is touched.
@@ -125,11 +125,22 @@ bool rpc_place_enter(rpc_call *call)
     return call->binding->is_open ? open_enter(call) : working_enter(call);
 }
 
-/* Under the mutex. */
-static void leaving_unlist(rpc_places *places, rpc_call *call)
+/* Failures, and what open methods say, are there for everybody. They are listed apart, so that no
+ * number of them cuts what a caller with a token is slow to take. */
+static rpc_leaving *leaving_for(const rpc_call *call)
 {
-    DL_DELETE2(places->leaving, call, place_prev, place_next);
-    places->n_leaving--;
+    rpc_places *places = &call->queue->places;
+
+    return call->code != WM_OK || call->binding->is_open ? &places->others : &places->results;
+}
+
+/* Under the mutex. */
+static void leaving_unlist(rpc_call *call)
+{
+    rpc_leaving *leaving = call->leaving;
+
+    DL_DELETE2(leaving->first, call, place_prev, place_next);
+    leaving->n--;
     call->place = RPC_PLACE_NONE;
 }
 
@@ -138,7 +149,7 @@ static void leaving_unlist(rpc_places *places, rpc_call *call)
 static grpc_call *leaving_take(rpc_places *places, rpc_call *call)
 {
     grpc_call_ref(call->core);
-    leaving_unlist(places, call);
+    leaving_unlist(call);
     places->n_cut++;
     call->is_cut = true;
     return call->core;
@@ -155,6 +166,7 @@ static void answer_cut(grpc_call *core)
 void rpc_place_answered(rpc_call *call, grpc_byte_buffer *answer)
 {
     rpc_places *places = &call->queue->places;
+    rpc_leaving *leaving = leaving_for(call);
     size_t size = answer != NULL ? grpc_byte_buffer_length(answer) : 0;
     grpc_call *cut = NULL;
 
@@ -166,10 +178,11 @@ void rpc_place_answered(rpc_call *call, grpc_byte_buffer *answer)
         places->n_working--;
     else if (call->place == RPC_PLACE_OPEN)
         open_leave(places, call);
-    if (places->n_leaving >= places->leaving_max)
-        cut = leaving_take(places, places->leaving);
-    DL_APPEND2(places->leaving, call, place_prev, place_next);
-    places->n_leaving++;
+    if (leaving->n >= leaving->max)
+        cut = leaving_take(places, leaving->first);
+    DL_APPEND2(leaving->first, call, place_prev, place_next);
+    leaving->n++;
+    call->leaving = leaving;
     call->place = RPC_PLACE_LEAVING;
     uv_mutex_unlock(&places->mutex);
     if (cut != NULL)
@@ -182,20 +195,20 @@ void rpc_place_left(rpc_call *call)
 
     uv_mutex_lock(&places->mutex);
     if (call->place == RPC_PLACE_LEAVING)
-        leaving_unlist(places, call);
+        leaving_unlist(call);
     uv_mutex_unlock(&places->mutex);
 }
 
 /* The first whose time is over, or NULL. Answers are listed as they were given, so none that
  * follows a young one can be late; large ones, which have more time, are passed over. */
-static grpc_call *late_take(rpc_places *places, int64_t now_us)
+static grpc_call *late_take(rpc_places *places, const rpc_leaving *leaving, int64_t now_us)
 {
     int64_t given_us = now_us - places->answer_us;
     grpc_call *late = NULL;
     rpc_call *call;
 
     uv_mutex_lock(&places->mutex);
-    call = places->leaving;
+    call = leaving->first;
     while (call != NULL && call->answered_us <= given_us && call->leave_until_us > now_us)
         call = call->place_next;
     if (call != NULL && call->leave_until_us <= now_us)
@@ -204,13 +217,19 @@ static grpc_call *late_take(rpc_places *places, int64_t now_us)
     return late;
 }
 
-void rpc_places_check(rpc_queue *queue)
+static void leaving_check(rpc_places *places, const rpc_leaving *leaving)
 {
     int64_t now_us = wm_monotonic_us();
     grpc_call *late;
 
-    while ((late = late_take(&queue->places, now_us)) != NULL)
+    while ((late = late_take(places, leaving, now_us)) != NULL)
         answer_cut(late);
+}
+
+void rpc_places_check(rpc_queue *queue)
+{
+    leaving_check(&queue->places, &queue->places.results);
+    leaving_check(&queue->places, &queue->places.others);
 }
 
 uint64_t rpc_places_cut(rpc_queue *queue)
@@ -223,6 +242,11 @@ uint64_t rpc_places_cut(rpc_queue *queue)
     return n;
 }
 
+static size_t at_least(size_t n, size_t min)
+{
+    return n > min ? n : min;
+}
+
 void rpc_places_init(rpc_queue *queue, const rpc_config *config)
 {
     rpc_places *places = &queue->places;
@@ -232,7 +256,8 @@ void rpc_places_init(rpc_queue *queue, const rpc_config *config)
     places->answer_us = (int64_t)(answer_ms < INT32_MAX ? answer_ms : INT32_MAX) * 1000;
     places->open_max = config->open_calls_max ? config->open_calls_max : RPC_OPEN_CALLS_MAX_DEFAULT;
     places->open_address_max = (places->open_max + RPC_OPEN_PART - 1) / RPC_OPEN_PART;
-    places->leaving_max = calls_max > RPC_LEAVING_MIN ? calls_max : RPC_LEAVING_MIN;
+    places->results.max = at_least(calls_max, RPC_LEAVING_MIN);
+    places->others.max = at_least(places->open_max, RPC_LEAVING_MIN);
     if (uv_mutex_init(&places->mutex) != 0)
         abort();
 }

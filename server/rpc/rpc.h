@@ -255,8 +255,8 @@ typedef struct rpc_config {
      * not of calls_max; one address (IPv6: a /64) has a fourth of them; 0: 4000. */
     size_t open_calls_max;
     /* In which a client has to take the end of a call, with a second more for each 16 KiB; 0:
-     * 60,000. Then, or before when more than calls_max (at least 1,024) others of the lane came
-     * after it and wait too, the call ends as CANCELLED. */
+     * 60,000. Then the call ends as CANCELLED; before when too many that ended later wait in its
+     * lane: calls_max, of failures and calls without a token open_calls_max, at least 1,024. */
     uint64_t answer_ms;
     size_t message_size_max;  /* bytes, both directions; 0: WM_WIRE_SIZE_MAX */
     size_t memory_max;        /* resource quota, bytes; 0: 64 MiB */

@@ -88,16 +88,29 @@ class AnswersThatAreNotTaken(Places):
         self.assertEqual(self.server.counters()["ended"], 1)
 
     def test_are_not_more_than_so_many(self):
-        self.start("--calls", "20")
-        deaf = self.connect(window=0)
-        streams = deaf.ask(CHECK, ANSWERS_MIN + 100)
+        for path in (CHECK, "/waymark.test.Echo/Inline"):
+            with self.subTest(path):
+                self.start("--calls", "20", "--open-calls", "20")
+                deaf = self.connect(window=0)
+                streams = deaf.ask(path, ANSWERS_MIN + 100)
+                wait_for(lambda: self.cut() == 100)
+                wait_for(lambda: self.in_flight() == ANSWERS_MIN)
+                # Those that have waited longest went, and the last one is still to be had.
+                deaf.widen(streams[-1], 100)
+                deaf.wait(raw_http2.DATA, streams[-1])
+                self.assertEqual(self.cut(), 100)
+                self.doCleanups()
+
+    def test_of_strangers_cut_none_of_callers(self):
+        self.start("--open-calls", "20")
+        slow, deaf = self.connect(window=0), self.connect(window=0)
+        (result,) = slow.ask("/waymark.test.Echo/Loop", 1, S(value="x").SerializeToString())
+        wait_for(lambda: self.in_flight() == 1)
+        deaf.ask(CHECK, ANSWERS_MIN + 100)
         wait_for(lambda: self.cut() == 100)
-        wait_for(lambda: self.in_flight() == ANSWERS_MIN)
-        # Those that have waited longest went, and the last one is still to be had.
-        deaf.widen(streams[-1], 100)
-        deaf.wait(raw_http2.DATA, streams[-1])
-        self.assertEqual(self.cut(), 100)
-        self.assertServes()
+        slow.widen(result, 100)
+        slow.wait(raw_http2.DATA, result)
+        wait_for(lambda: self.ended("/waymark.test.Echo/Loop", "OK") == 1)
 
     def test_have_more_time_when_they_are_large(self):
         self.start("--answer-ms", "300")
