@@ -212,7 +212,9 @@ class Stopping(unittest.TestCase):
         calls = [server.method("unary_unary", "Stuck").future(S(value="x"), timeout=20) for _ in range(4)]
         wait_for(lambda: server.counters()["messages"] == 1)
         code, last = server.stop()
-        self.assertEqual((code, last["ended"]), (0, 1))
+        self.assertEqual(code, 0)
+        # The place of the first goes to the next one, which may hear only then that its client is gone.
+        self.assertIn(last["ended"], range(1, 5))
         for call in calls:
             self.assertIn(call.code(), (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED))
 
