@@ -12,6 +12,7 @@
  * Every function that may close a connection answers false then, and nobody touches it after that
  * but for its memory, which stays until the loop has let go of its handles.
  */
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -180,6 +181,7 @@ void gate_conn_close(gate_conn *conn)
     if (conn->is_closed)
         return;
     conn->is_closed = true;
+    worker->out.size = 0; /* records that have not left must not go to the next connection */
     core_close(conn);
     address_leave(conn);
     if (conn->end_us != 0)
@@ -198,6 +200,7 @@ void gate_conn_close(gate_conn *conn)
 static bool say_goodbye(gate_conn *conn)
 {
     if (conn->ssl != NULL && !conn->is_shut) {
+        assert(conn->worker->out.size == 0);
         ERR_clear_error();
         (void)SSL_shutdown(conn->ssl);
         conn->is_shut = true;

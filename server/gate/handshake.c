@@ -7,6 +7,7 @@
  * thread: the connection may be closed meanwhile, but its descriptor is closed when the step has
  * ended, or another connection could get its number under the thread's hands.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,6 +92,7 @@ static bool step_send(gate_conn *conn)
 {
     gate_out *out = &conn->worker->out;
 
+    assert(out->size == 0);
     memcpy(out->bytes, conn->shake_out.bytes, conn->shake_out.size);
     out->size = conn->shake_out.size;
     conn->shake_out.size = 0;

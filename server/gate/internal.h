@@ -54,7 +54,7 @@ typedef struct gate_worker {
     gate *gate;
     lane *lane;
     uint8_t *chunk;
-    gate_out out;
+    gate_out out;      /* of the connection whose turn it is; empty between turns */
     gate_conn *conns;  /* all but those that end */
     gate_conn *ending; /* those */
     gate_conn *paced;  /* those with bytes in `waiting`; they are in `conns` too */

@@ -11,6 +11,7 @@
  * connection and the rest in its socket: the core would take them all at once and make everybody
  * else wait behind them.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,13 +142,13 @@ bool gate_send_to_client(gate_conn *conn, const uint8_t *bytes, size_t size)
 {
     if (conn->ssl == NULL)
         return client_write(conn, bytes, size);
+    assert(conn->worker->out.size == 0);
     while (size > 0) {
         int n;
 
         ERR_clear_error();
         n = SSL_write(conn->ssl, bytes, (int)size);
         if (n <= 0) { /* records always fit into the buffer, so the session is broken */
-            conn->worker->out.size = 0;
             gate_conn_close(conn);
             return false;
         }
@@ -298,6 +299,7 @@ static ssize_t client_read(gate_conn *conn, uint8_t *bytes, size_t size)
 
     if (conn->ssl == NULL)
         return recv(conn->client_fd, bytes, size, MSG_DONTWAIT);
+    assert(conn->worker->out.size == 0);
     while (done < size) {
         int n, error;
 
@@ -512,14 +514,15 @@ bool gate_relay_from_client(gate_conn *conn)
     conn->io.is_drained = false;
     do {
         ssize_t n = client_read(conn, chunk, GATE_CHUNK_SIZE);
+        bool is_over = n == 0 || is_error(n);
 
-        if (n == 0 || is_error(n)) {
+        /* Reading makes TLS answer, for example to a new key, or say why it reads no more. */
+        if (!gate_send_records(conn))
+            return false;
+        if (is_over) {
             gate_conn_close(conn); /* its calls have ended, whatever is still on its way */
             return false;
         }
-        /* Reading makes TLS answer, for example to a new key. */
-        if (!gate_send_records(conn))
-            return false;
         if (n < 0)
             return true;
         conn->times.received_us = wm_monotonic_us();

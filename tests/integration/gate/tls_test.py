@@ -172,6 +172,20 @@ class Tls(TlsCase):
             goaway, _ = connection.end()
             self.assertEqual(goaway, (0, 0xB))
 
+    def test_an_alert_goes_to_the_client_that_caused_it_and_to_no_other(self):
+        with self.files.tls(self.server.port) as sock:
+            other = Connection(None, sock=sock)
+            other.settle()
+            for stream in (1, 3, 5):
+                with self.files.tls(self.server.port) as broken:
+                    with socket.socket(fileno=os.dup(broken.fileno())) as raw:
+                        raw.settimeout(20)
+                        raw.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)  # no record of the session
+                    with self.assertRaisesRegex(ssl.SSLError, "BAD_RECORD_MAC"):
+                        while broken.recv(65536):
+                            pass
+                self.assertIn(b"hello", other.call("Echo", stream, "hello"))
+
     def test_a_record_cut_into_bytes_is_one(self):
         context = ssl.create_default_context(cafile=self.files.path("ca.pem"))
         context.set_alpn_protocols(["h2"])
