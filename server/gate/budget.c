@@ -26,6 +26,7 @@ static const char *const breach_names[GATE_BREACHES_N] = {
     [GATE_EMPTY_DATA] = "empty_data",
     [GATE_OTHER_FRAMES] = "other_frames",
     [GATE_FRAME_SIZES] = "frame_size",
+    [GATE_TLS_MESSAGES] = "tls_messages",
     [GATE_HEADER_TIME] = "header_time",
     [GATE_FRAME_STALLED] = "frame_stalled",
     [GATE_SLOW_READER] = "slow_reader",
@@ -240,6 +241,18 @@ gate_breach gate_budget_server_frame(gate_budget *budget, const gate_limits *lim
     default:
         return GATE_FINE;
     }
+}
+
+/* ---- TLS ---- */
+
+gate_breach gate_budget_tls_messages(gate_budget *budget, const gate_limits *limits, unsigned n,
+                                     int64_t now_us)
+{
+    gate_breach breach = GATE_FINE;
+
+    for (unsigned i = 0; i < n && breach == GATE_FINE; i++)
+        breach = pay(&budget->tls_messages, limits->tls_messages, now_us, GATE_TLS_MESSAGES);
+    return breach;
 }
 
 /* ---- the time ---- */

@@ -43,6 +43,7 @@ typedef enum gate_breach {
     GATE_EMPTY_DATA,
     GATE_OTHER_FRAMES,
     GATE_FRAME_SIZES, /* a control frame of a size that none has */
+    GATE_TLS_MESSAGES,
     /* told by the time */
     GATE_HEADER_TIME,
     GATE_FRAME_STALLED,
@@ -92,6 +93,7 @@ typedef struct gate_budget {
     bool is_client_in_block, is_server_settled; /* the server's SETTINGS have passed */
     gate_bucket resets, settings, pings, priorities, window_updates, empty_data, other_frames;
     gate_bucket late_frames; /* about streams that have ended */
+    gate_bucket tls_messages;
 } gate_budget;
 
 void gate_budget_free(gate_budget *budget);
@@ -104,6 +106,10 @@ WM_MUST_USE gate_breach gate_budget_client_frame(gate_budget *budget, const gate
 WM_MUST_USE gate_breach gate_budget_server_frame(gate_budget *budget, const gate_limits *limits,
                                                  const gate_frame *frame, int64_t now_us,
                                                  bool *is_reset);
+
+/* Messages of TLS that carry no data. */
+WM_MUST_USE gate_breach gate_budget_tls_messages(gate_budget *budget, const gate_limits *limits,
+                                                 unsigned n, int64_t now_us);
 
 /* ---- the time ---- */
 

@@ -8,6 +8,7 @@
  * ended, or another connection could get its number under the thread's hands.
  */
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,7 +24,7 @@ static void step_run(lane_job *job)
     int rc;
 
     (void)atomic_load_explicit(&conn->shake_handed, memory_order_acquire);
-    conn->io.is_drained = false;
+    gate_tls_turn(&conn->io, GATE_CHUNK_SIZE, UINT_MAX);
     ERR_clear_error();
     rc = SSL_do_handshake(conn->ssl);
     conn->shake_error = SSL_get_error(conn->ssl, rc);

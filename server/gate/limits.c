@@ -39,6 +39,7 @@ static const limit limits_table[] = {
     RATE("window-updates", window_updates, 200, 2000),
     RATE("empty-data", empty_data, 20, 200),
     RATE("other-frames", other_frames, 20, 500),
+    RATE("tls-messages", tls_messages, 1, 100),
     NUMBER("streams", streams, 512),
     NUMBER("header-bytes", header_bytes, 64 * 1024),
     NUMBER("header-frames", header_frames, 16),

@@ -22,6 +22,7 @@ typedef struct gate_rate {
 typedef struct gate_limits {
     /* of a connection: events */
     gate_rate resets, settings, pings, priorities, window_updates, empty_data, other_frames;
+    gate_rate tls_messages; /* after the handshake: new keys, alerts */
     /* of a connection: sizes */
     uint32_t streams;       /* open at a time; what the server tells clients must not be more */
     uint32_t header_bytes;  /* of a header block */

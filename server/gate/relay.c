@@ -504,6 +504,31 @@ void gate_pace_start(gate_worker *worker)
         uv_timer_start(&worker->pace_timer, gate_pace, GATE_PACE_TICK_MS, GATE_PACE_TICK_MS);
 }
 
+static void turn_begin(gate_conn *conn)
+{
+    unsigned n_messages;
+
+    if (conn->ssl == NULL)
+        return;
+    n_messages = gate_bucket_tokens(&conn->budget.tls_messages, conn->gate->limits.tls_messages,
+                                    wm_monotonic_us());
+    gate_tls_turn(&conn->io, GATE_CHUNK_SIZE, n_messages);
+}
+
+static bool messages_pay(gate_conn *conn)
+{
+    unsigned n = conn->io.n_messages;
+    gate_breach breach = GATE_FINE;
+
+    conn->io.n_messages = 0;
+    if (n > 0)
+        breach = gate_budget_tls_messages(&conn->budget, &conn->gate->limits, n, wm_monotonic_us());
+    if (breach == GATE_FINE)
+        return true;
+    gate_conn_cut(conn, breach);
+    return false;
+}
+
 bool gate_relay_from_client(gate_conn *conn)
 {
     uint8_t *chunk = conn->worker->chunk;
@@ -511,7 +536,7 @@ bool gate_relay_from_client(gate_conn *conn)
 
     if (is_pending(&conn->waiting))
         return true; /* what came before goes first */
-    conn->io.is_drained = false;
+    turn_begin(conn);
     do {
         ssize_t n = client_read(conn, chunk, GATE_CHUNK_SIZE);
         bool is_over = n == 0 || is_error(n);
@@ -523,6 +548,8 @@ bool gate_relay_from_client(gate_conn *conn)
             gate_conn_close(conn); /* its calls have ended, whatever is still on its way */
             return false;
         }
+        if (!messages_pay(conn))
+            return false;
         if (n < 0)
             return true;
         conn->times.received_us = wm_monotonic_us();

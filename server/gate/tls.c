@@ -33,9 +33,14 @@ static int io_read(BIO *bio, char *bytes, int size)
     ssize_t n = -1;
 
     BIO_clear_retry_flags(bio);
+    if ((size_t)size > io->left)
+        size = (int)io->left;
+    if (io->n_messages > io->n_messages_most)
+        io->is_drained = true;
     if (!io->is_drained) {
         n = recv(io->fd, bytes, (size_t)size, MSG_DONTWAIT);
-        io->is_drained = n < size;
+        io->left -= n > 0 ? (size_t)n : 0;
+        io->is_drained = n < size || io->left == 0;
         io->is_eof = n == 0;
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             return -1;
@@ -68,6 +73,28 @@ static long io_ctrl(BIO *bio, int command, long number, void *pointer)
     (void)number;
     (void)pointer;
     return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+void gate_tls_turn(gate_tls_io *io, size_t size, unsigned n_messages)
+{
+    io->is_drained = size == 0;
+    io->left = size;
+    io->n_messages = 0;
+    io->n_messages_most = n_messages;
+}
+
+/* An alert is one too: we answer what is not allowed with a warning. */
+static void message_count(int is_written, int version, int type, const void *bytes, size_t size,
+                          SSL *ssl, void *arg)
+{
+    gate_tls_io *io = arg;
+
+    (void)version;
+    (void)bytes;
+    (void)size;
+    (void)ssl;
+    if (type == SSL3_RT_ALERT || (type == SSL3_RT_HANDSHAKE && !is_written))
+        io->n_messages++;
 }
 
 static uv_once_t method_once = UV_ONCE_INIT;
@@ -235,6 +262,8 @@ SSL *gate_tls_accept(gate_tls *tls, gate_tls_io *io)
     BIO_set_data(bio, io);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
+    SSL_set_msg_callback(ssl, message_count);
+    SSL_set_msg_callback_arg(ssl, io);
     SSL_set_accept_state(ssl);
     return ssl;
 }

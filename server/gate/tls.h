@@ -25,8 +25,12 @@ typedef struct gate_out {
 
 typedef struct gate_tls_io {
     int fd;
-    bool is_drained; /* the last read found less than it asked for; cleared when readable again */
+    /* The last read found less than it asked for, or the turn is over; see gate_tls_turn(). */
+    bool is_drained;
     bool is_eof;
+    size_t left;              /* of the socket's bytes, to be read in this turn */
+    unsigned n_messages;      /* of the handshake protocol, and alerts, in this turn */
+    unsigned n_messages_most; /* with more nothing is read */
     gate_out *out;
 } gate_tls_io;
 
@@ -35,6 +39,11 @@ typedef struct gate_tls gate_tls;
 /* Reads the files of a listener with a certificate. */
 WM_MUST_USE wm_code gate_tls_new(const rpc_listener *listener, gate_tls **made, wm_err *err);
 void gate_tls_free(gate_tls *tls);
+
+/* Begins a turn: up to `size` bytes are read from the socket. `n_messages` is how many messages
+ * that carry no data may come; new keys are one each, and cost us far more than the client. Not all
+ * that come after that many are left unread: what had been read with them is handled too. */
+void gate_tls_turn(gate_tls_io *io, size_t size, unsigned n_messages);
 
 /* A session for a new connection. Files that have changed are read first; a pair that does not
  * work leaves the one before in place and is logged. `io` must outlive the session. */

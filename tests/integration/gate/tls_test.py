@@ -11,6 +11,7 @@ import unittest
 import grpc
 
 import http2
+import keys
 import support
 from http2 import Connection
 
@@ -215,6 +216,31 @@ class Tls(TlsCase):
 
     def test_without_a_client_certificate_there_is_no_identity(self):
         self.assertNotIn("cn", self.peer())
+
+
+class Keys(TlsCase):
+    """New keys are a message without data, and cost the server far more than the client."""
+
+    def test_a_client_that_changes_its_keys_now_and_then_is_served(self):
+        sock = keys.KeySocket(self.server.port)
+        self.addCleanup(sock.close)
+        connection = Connection(None, sock=sock)
+        connection.settle()
+        for stream in (1, 3, 5, 7):
+            sock.change_keys(20, is_answered=stream % 4 == 1)
+            self.assertIn(b"hello", connection.call("Echo", stream, "hello"))
+
+    def test_one_that_does_nothing_else_is_cut(self):
+        before = support.stats(self.channel)["tls_messages"]
+        sock = keys.KeySocket(self.server.port)
+        self.addCleanup(sock.close)
+        connection = Connection(None, sock=sock)
+        connection.call("Echo", 1, "hello")
+        sock.socket.sendall(sock.key_changes(200))
+        goaway, _ = connection.end()
+        self.assertEqual(goaway, (1, http2.ENHANCE_YOUR_CALM))
+        self.assertEqual(support.stats(self.channel)["tls_messages"], before + 1)
+        self.assertEqual(support.call(self.channel, "Echo", "alive"), "alive")
 
 
 class Mutual(TlsCase):
