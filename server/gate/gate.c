@@ -340,7 +340,7 @@ static void worker_open(void *ctx)
     uv_timer_init(lane_loop(worker->lane), &worker->end_timer);
     uv_timer_init(lane_loop(worker->lane), &worker->pace_timer);
     worker->sweep_timer.data = worker->end_timer.data = worker->pace_timer.data = worker;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < GATE_WORKER_TIMERS; i++)
         gate_handle_opened(worker->gate);
     uv_timer_start(&worker->sweep_timer, worker_sweep, GATE_SWEEP_MS, GATE_SWEEP_MS);
     worker->is_started = true;
@@ -521,7 +521,7 @@ static void workers_stop(gate *gate)
 
     for (size_t i = 0; i < gate->n_workers; i++)
         n_started += gate->workers[i].is_started;
-    handles_wait(gate, n_started * 2, GATE_STOP_WAIT_MS);
+    handles_wait(gate, n_started * GATE_WORKER_TIMERS, GATE_STOP_WAIT_MS);
     for (size_t i = 0; i < gate->n_workers; i++)
         if (gate->workers[i].is_started)
             lane_call(gate->workers[i].lane, worker_close, &gate->workers[i]);

@@ -49,6 +49,8 @@ typedef struct gate_orphan {
     struct gate_orphan *next;
 } gate_orphan;
 
+enum { GATE_WORKER_TIMERS = 3 };
+
 /* A lane as the gate sees it. */
 typedef struct gate_worker {
     gate *gate;
@@ -59,11 +61,11 @@ typedef struct gate_worker {
     gate_conn *ending; /* those */
     gate_conn *paced;  /* those with bytes in `waiting`; they are in `conns` too */
     gate_orphan *orphans;
-    uint32_t orphan_streams; /* of all of them */
-    int64_t orphan_us;       /* when the next may end */
-    uv_timer_t sweep_timer, end_timer, pace_timer;
-    gate_conn *shaking; /* those that wait for their turn on the pool */
-    unsigned n_shaking; /* on it */
+    uint32_t orphan_streams;                       /* of all of them */
+    int64_t orphan_us;                             /* when the next may end */
+    uv_timer_t sweep_timer, end_timer, pace_timer; /* GATE_WORKER_TIMERS */
+    gate_conn *shaking;                            /* those that wait for their turn on the pool */
+    unsigned n_shaking;                            /* on it */
     bool is_started, is_closing;
     unsigned n_sweeps;
 } gate_worker;

@@ -269,6 +269,21 @@ class Stop(unittest.TestCase):
         young.close()
         server.log.close()
 
+    def test_a_stop_with_nothing_to_wait_for_takes_no_time(self):
+        def seconds():
+            server = support.Server("--grace", "0", "--threads", "3")
+            connection = Connection(server.port)
+            connection.settle()
+            connection.close()
+            started = time.monotonic()
+            code, _ = server.stop()
+            server.log.close()
+            self.assertEqual(code, 0)
+            return time.monotonic() - started
+
+        # Well below GATE_STOP_WAIT_MS; a busy machine may be slow once.
+        self.assertLess(min(seconds() for _ in range(3)), 1)
+
     def test_immediate_stop_with_open_calls_and_held_bytes(self):
         server = support.Server("--grace", "0")
         connections = [Connection(server.port) for _ in range(20)]
