@@ -90,9 +90,10 @@ static void chunk_shrink(gate_conn *conn, size_t taken)
     conn->chunk_max = taken > GATE_CHUNK_MIN ? taken : GATE_CHUNK_MIN;
 }
 
+/* TLS makes more of a chunk than it was. */
 static void chunk_grow(gate_conn *conn, size_t taken)
 {
-    if (taken == conn->chunk_max && conn->chunk_max < GATE_CHUNK_SIZE)
+    if (taken >= conn->chunk_max && conn->chunk_max < GATE_CHUNK_SIZE)
         conn->chunk_max =
             conn->chunk_max < GATE_CHUNK_SIZE / 2 ? conn->chunk_max * 2 : GATE_CHUNK_SIZE;
 }

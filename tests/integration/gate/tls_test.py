@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -186,6 +187,30 @@ class Tls(TlsCase):
                         while broken.recv(65536):
                             pass
                 self.assertIn(b"hello", other.call("Echo", stream, "hello"))
+
+    def test_a_reader_that_was_slow_gets_large_records_again(self):
+        def read(size):
+            """The largest record among so many bytes."""
+            largest = 0
+            while size > 0:
+                n = len(sock.recv(16384))
+                self.assertGreater(n, 0)
+                largest = max(largest, n)
+                size -= n
+            return largest
+
+        with self.files.tls(self.server.port) as sock:
+            connection = Connection(None, sock=sock)
+            connection.send(http2.frame(http2.WINDOW_UPDATE, 0, 0, struct.pack(">I", 2**31 - 1 - 65535)))
+            connection.send(http2.frame(http2.SETTINGS, 0, 0, struct.pack(">HI", 4, 2**31 - 1)))
+            connection.settle()
+            connection.send(http2.request("Count", 1, "30000 30000"))
+            # Each time that the gate has to hold something it gives the client less at a time.
+            for _ in range(20):
+                support.wait_for(lambda: support.stats(self.channel)["held"] > 0)
+                read(8 << 20)
+            read(32 << 20)
+            self.assertEqual(read(32 << 20), 16384)
 
     def test_a_record_cut_into_bytes_is_one(self):
         context = ssl.create_default_context(cafile=self.files.path("ca.pem"))
