@@ -55,7 +55,7 @@ void gate_free(gate *gate);
 typedef struct gate_stats {
     uint64_t accepted, open, handshakes; /* connections; TLS handshakes that succeeded */
     uint64_t bytes_in, bytes_out;        /* relayed to the core, and to clients */
-    uint64_t held;                       /* bytes that clients are slow to take, now */
+    uint64_t held;                       /* bytes that wait in the gate, now */
     uint64_t addresses;                  /* known now */
     uint64_t breaches[GATE_BREACHES_N];  /* connections closed or refused, by why */
 } gate_stats;

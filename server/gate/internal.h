@@ -19,7 +19,7 @@
 
 enum {
     GATE_CHUNK_SIZE = 128 * 1024, /* bytes that go through at a time; each loop has one buffer */
-    GATE_CHUNK_MIN = 4096,        /* from the core, for a client that is slow to take them */
+    GATE_CHUNK_MIN = 4096, /* for a client that is slow to take them, and when much is held */
     /* A chunk as TLS records, and what the library has to say besides. */
     GATE_OUT_SIZE = GATE_CHUNK_SIZE + 64 * 1024,
     GATE_SWEEP_MS = 250,    /* between two looks at the clock of each connection */
@@ -101,6 +101,7 @@ struct gate {
     atomic_uint_least64_t accepted, handshakes, bytes_in, bytes_out, held;
     atomic_uint_least64_t breaches[GATE_BREACHES_N];
     atomic_uint_least64_t open;
+    atomic_uint_least64_t waiting; /* of `held`, what is in `waiting` of connections */
 
     uv_mutex_t mutex; /* of what follows */
     uv_cond_t changed;

@@ -43,7 +43,7 @@ typedef struct gate_limits {
     uint32_t address_streams; /* open at a time */
     /* of the process */
     uint32_t connections;
-    uint32_t held_bytes; /* that clients are slow to take, of all connections together */
+    uint32_t held_bytes; /* that wait in the gate, of all connections together */
 } gate_limits;
 
 void gate_limits_init(gate_limits *limits);

@@ -5,7 +5,8 @@
  * its peers keep up, and a chunk in each direction at most.
  *
  * A client that takes less than it is given gets less at a time (chunk_max), so that thousands of
- * slow ones hold little; all together are bounded by the limit held-bytes.
+ * slow ones hold little; all together are bounded by the limit held-bytes. When half of that is
+ * held, everybody gets and gives little at a time.
  *
  * Streams that an address opens faster than the server ends them wait here, a chunk of each
  * connection and the rest in its socket: the core would take them all at once and make everybody
@@ -34,6 +35,17 @@ static bool is_error(ssize_t n)
 static void held_change(gate *gate, size_t plus, size_t minus)
 {
     atomic_fetch_add_explicit(&gate->held, plus - minus, memory_order_relaxed);
+}
+
+static void waiting_change(gate *gate, size_t plus, size_t minus)
+{
+    atomic_fetch_add_explicit(&gate->waiting, plus - minus, memory_order_relaxed);
+}
+
+/* So much that everybody is read in small pieces. */
+static bool is_much_held(const gate *gate)
+{
+    return atomic_load_explicit(&gate->held, memory_order_relaxed) > gate->limits.held_bytes / 2;
 }
 
 void gate_pending_free(gate *gate, gate_pending *pending)
@@ -231,11 +243,7 @@ static gate_breach streams_tell(gate_conn *conn, int64_t now_us)
 
 static size_t chunk_size(const gate_conn *conn)
 {
-    const gate *gate = conn->gate;
-
-    if (atomic_load_explicit(&gate->held, memory_order_relaxed) > gate->limits.held_bytes / 2)
-        return GATE_CHUNK_MIN;
-    return conn->chunk_max;
+    return is_much_held(conn->gate) ? GATE_CHUNK_MIN : conn->chunk_max;
 }
 
 bool gate_relay_from_core(gate_conn *conn)
@@ -443,20 +451,30 @@ static bool client_pass(gate_conn *conn, const uint8_t *bytes, size_t size, uint
     return true;
 }
 
-/* The rest of a chunk, whose streams the address may not open yet. */
-static void client_wait(gate_conn *conn, const uint8_t *bytes, size_t size)
+/* The rest of a chunk, whose streams the address may not open yet. Those who wait get a share of
+ * what may be held, so that they cannot have others cut. */
+static bool client_wait(gate_conn *conn, const uint8_t *bytes, size_t size)
 {
     gate_worker *worker = conn->worker;
+    gate *gate = conn->gate;
+    uint64_t share = (uint64_t)gate->limits.held_bytes / 4 * 3;
 
-    pending_add(conn->gate, &conn->waiting, bytes, size);
+    if (atomic_load_explicit(&gate->waiting, memory_order_relaxed) + size > share) {
+        gate_conn_cut(conn, GATE_HELD_BYTES);
+        return false;
+    }
+    pending_add(gate, &conn->waiting, bytes, size);
+    waiting_change(gate, size, 0);
     gate_pace_start(worker);
     DL_APPEND2(worker->paced, conn, paced_prev, paced_next);
+    return true;
 }
 
 void gate_stop_waiting(gate_conn *conn)
 {
     if (!is_pending(&conn->waiting))
         return;
+    waiting_change(conn->gate, 0, conn->waiting.size - conn->waiting.at);
     gate_pending_free(conn->gate, &conn->waiting);
     DL_DELETE2(conn->worker->paced, conn, paced_prev, paced_next);
 }
@@ -473,6 +491,7 @@ static void waiting_pass(gate_conn *conn)
         return;
     waiting->at += taken;
     held_change(conn->gate, 0, taken);
+    waiting_change(conn->gate, 0, taken);
     if (waiting->at == waiting->size) {
         gate_stop_waiting(conn);
         /* No event tells of what the TLS library has read ahead. */
@@ -505,7 +524,7 @@ void gate_pace_start(gate_worker *worker)
         uv_timer_start(&worker->pace_timer, gate_pace, GATE_PACE_TICK_MS, GATE_PACE_TICK_MS);
 }
 
-static void turn_begin(gate_conn *conn)
+static void turn_begin(gate_conn *conn, size_t size)
 {
     unsigned n_messages;
 
@@ -513,7 +532,7 @@ static void turn_begin(gate_conn *conn)
         return;
     n_messages = gate_bucket_tokens(&conn->budget.tls_messages, conn->gate->limits.tls_messages,
                                     wm_monotonic_us());
-    gate_tls_turn(&conn->io, GATE_CHUNK_SIZE, n_messages);
+    gate_tls_turn(&conn->io, size, n_messages);
 }
 
 static bool messages_pay(gate_conn *conn)
@@ -532,14 +551,15 @@ static bool messages_pay(gate_conn *conn)
 
 bool gate_relay_from_client(gate_conn *conn)
 {
+    size_t size = is_much_held(conn->gate) ? GATE_CHUNK_MIN : GATE_CHUNK_SIZE;
     uint8_t *chunk = conn->worker->chunk;
     size_t taken;
 
     if (is_pending(&conn->waiting))
         return true; /* what came before goes first */
-    turn_begin(conn);
+    turn_begin(conn, size);
     do {
-        ssize_t n = client_read(conn, chunk, GATE_CHUNK_SIZE);
+        ssize_t n = client_read(conn, chunk, size);
         bool is_over = n == 0 || is_error(n);
 
         /* Reading makes TLS answer, for example to a new key, or say why it reads no more. */
@@ -556,8 +576,8 @@ bool gate_relay_from_client(gate_conn *conn)
         conn->times.received_us = wm_monotonic_us();
         if (!client_pass(conn, chunk, (size_t)n, UINT32_MAX, &taken))
             return false;
-        if (taken < (size_t)n)
-            client_wait(conn, chunk + taken, (size_t)n - taken);
+        if (taken < (size_t)n && !client_wait(conn, chunk + taken, (size_t)n - taken))
+            return false;
         /* No event tells of what the TLS library has read ahead; the socket's own bytes can wait
          * until others have had their turn. */
         conn->io.is_drained = true;

@@ -18,7 +18,7 @@ static const obs_family families[] = {
                              "TLS handshakes that succeeded."},
     [GATE_BYTES] = {"waymark_gate_bytes", OBS_COUNTER,
                     "Bytes relayed from clients and to them, without TLS."},
-    [GATE_HELD] = {"waymark_gate_held_bytes", OBS_GAUGE, "Bytes that clients are slow to take."},
+    [GATE_HELD] = {"waymark_gate_held_bytes", OBS_GAUGE, "Bytes that wait in the gate."},
     [GATE_PEERS] = {"waymark_gate_addresses", OBS_GAUGE, "Client addresses known now."},
     [GATE_REFUSALS] = {"waymark_gate_breaches", OBS_COUNTER,
                        "Connections closed or refused by the gate."},

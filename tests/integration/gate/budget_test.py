@@ -335,6 +335,61 @@ class Addresses(support.Case):
         support.wait_for(lambda: support.stats(self.channel)["open"] < 10)
 
 
+class Held(support.Case):
+    """What waits because its address opens too many streams is bounded, and costs others nothing."""
+
+    HELD_BYTES = 1000000
+    ARGS = ("--limit", "held-bytes=%d" % HELD_BYTES, "--limit", "address-opens=10:5")
+
+    def attack(self, n):
+        """Connections that have sent more streams than their address may open."""
+        streams = b"".join(http2.request("Hold", odd(i)) for i in range(1600))
+        for _ in range(n):
+            connection = Connection(self.server.port, source="127.0.0.2")
+            self.addCleanup(connection.close)
+            connection.socket.setblocking(False)
+            try:
+                connection.socket.send(streams)
+            except OSError:
+                pass  # the server does not take it all
+
+    def assertStaysBelow(self, seconds):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.assertLess(support.stats(self.channel)["held"], self.HELD_BYTES)
+            time.sleep(0.01)
+
+    def assertSlowReaderIsServed(self):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+            sock.settimeout(20)
+            sock.bind(("127.0.0.3", 0))
+            sock.connect(("127.0.0.1", self.server.port))
+            connection = Connection(self.server.port, sock=sock)
+            connection.send(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 2**30)))
+            connection.send(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 2**30)))
+            connection.settle()
+            connection.send(http2.request("Count", 1, "1000 30000"))
+            self.assertStaysBelow(0.3)
+            frames = connection.read_until(lambda f: f.kind == HEADERS and f.flags & END_STREAM)
+            self.assertGreater(sum(len(f.payload) for f in frames if f.kind == DATA), 1000 * 30000)
+
+    def test_a_few_that_wait_are_cut_as_little_as_others(self):
+        before = support.stats(self.channel)["held_bytes"]
+        self.attack(10)
+        support.wait_for(lambda: support.stats(self.channel)["held"] > self.HELD_BYTES / 2)
+        self.assertStaysBelow(0.5)
+        self.assertSlowReaderIsServed()
+        self.assertEqual(support.stats(self.channel)["held_bytes"], before)
+
+    def test_of_many_that_wait_some_are_cut_and_nobody_else(self):
+        before = support.stats(self.channel)["held_bytes"]
+        self.attack(200)
+        support.wait_for(lambda: support.stats(self.channel)["held_bytes"] > before)
+        self.assertStaysBelow(0.5)
+        self.assertSlowReaderIsServed()
+
+
 class Idle(support.Case):
     """Thousands of connections that say nothing cost little."""
 
