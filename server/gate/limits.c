@@ -121,6 +121,10 @@ wm_code gate_limits_set(gate_limits *limits, const char *text, wm_err *err)
             return wm_fail(err, WM_INVALID, "OPTION_INVALID",
                            "%s: \"%s\" is not PER_SECOND:BURST, both from 1 on", limit->name,
                            value);
+        if (rate.per_s > GATE_RATE_MAX)
+            return wm_fail(err, WM_INVALID, "OPTION_INVALID",
+                           "%s: %u a second is more than %d, which is the most", limit->name,
+                           rate.per_s, GATE_RATE_MAX);
         *(gate_rate *)member_of(limits, limit) = rate;
         return WM_OK;
     }

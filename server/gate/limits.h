@@ -14,7 +14,9 @@
 extern "C" {
 #endif
 
-/* So many a second in the long run, and so many at once. */
+enum { GATE_RATE_MAX = 1000000 }; /* a second: time is counted in microseconds */
+
+/* So many a second in the long run, GATE_RATE_MAX at most, and so many at once. */
 typedef struct gate_rate {
     uint32_t per_s, burst;
 } gate_rate;

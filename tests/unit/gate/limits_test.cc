@@ -37,6 +37,18 @@ TEST(GateLimits, RefuseWhatMeansNothing)
     }
 }
 
+TEST(GateLimits, HaveAMostForRates)
+{
+    gate_limits limits;
+    wm_err err;
+    gate_limits_init(&limits);
+    EXPECT_EQ(WM_OK, gate_limits_set(&limits, "address-opens=1000000:512", &err));
+    EXPECT_EQ(WM_INVALID, gate_limits_set(&limits, "address-opens=1000001:512", &err));
+    EXPECT_STREQ("address-opens: 1000001 a second is more than 1000000, which is the most",
+                 err.message);
+    EXPECT_EQ(1000000u, limits.address_opens.per_s);
+}
+
 TEST(GateLimits, DescribesEachAndTakesItsOwnDescription)
 {
     gate_limits limits, again;
