@@ -465,6 +465,26 @@ static bool core_taken(gate_conn *conn)
     return true;
 }
 
+static void core_readable(gate_conn *conn)
+{
+    if (conn->to_client.size == 0) {
+        if (conn->times.stage == GATE_AT_END)
+            cut_finish(conn);
+        else
+            (void)gate_relay_from_core(conn);
+    }
+    gate_conn_poll(conn);
+}
+
+/* The core has closed its end and left bytes of ours unread. libuv has stopped the poll, and tells
+ * of the error only; what the core said last is still there. */
+static void core_failed(gate_conn *conn)
+{
+    conn->core_events = 0;
+    gate_pending_free(conn->gate, &conn->to_core);
+    core_readable(conn);
+}
+
 static void core_ready(uv_poll_t *poll, int status, int events)
 {
     gate_conn *conn = poll->data;
@@ -472,7 +492,7 @@ static void core_ready(uv_poll_t *poll, int status, int events)
     if (conn->is_closed || conn->core_fd < 0)
         return;
     if (status < 0) {
-        gate_conn_end(conn);
+        core_failed(conn);
         return;
     }
     if (events & UV_WRITABLE) {
@@ -480,13 +500,10 @@ static void core_ready(uv_poll_t *poll, int status, int events)
         if (conn->to_core.size == 0 && !core_taken(conn))
             return;
     }
-    if ((events & UV_READABLE) && conn->to_client.size == 0) {
-        if (conn->times.stage == GATE_AT_END)
-            cut_finish(conn);
-        else
-            (void)gate_relay_from_core(conn);
-    }
-    gate_conn_poll(conn);
+    if (events & UV_READABLE)
+        core_readable(conn);
+    else
+        gate_conn_poll(conn);
 }
 
 static void conn_begin(lane_msg *msg)

@@ -10,7 +10,7 @@ import unittest
 import grpc
 import http2
 import support
-from http2 import DATA, HEADERS, SETTINGS, WINDOW_UPDATE, Connection, frame
+from http2 import DATA, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, Connection, frame
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -119,6 +119,24 @@ class Relay(support.Case):
         self.assertLess(self.server.rss_kb() - rss, 30000 * self.server.memory_factor)
         stop.set()
         call.cancel()
+
+    def test_what_the_core_said_before_it_closed_is_relayed_to_its_end(self):
+        for _ in range(5):
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            sock.settimeout(20)
+            sock.connect(("127.0.0.1", self.server.port))
+            connection = Connection(self.server.port, sock=sock)
+            self.addCleanup(connection.close)
+            wide_windows(connection)
+            connection.send(http2.request("Count", 1, "1000 100000"))
+            support.wait_for(lambda: support.stats(self.channel)["held"] > 0)
+            # What comes after SETTINGS of a size that they cannot have is not read any more.
+            connection.socket.settimeout(0.2)
+            connection.send(frame(SETTINGS, 0, 0, b"12345") + frame(DATA, 0, 1, b"x" * 16000) * 20)
+            connection.socket.settimeout(20)
+            _, frames = connection.end()
+            self.assertEqual((frames[-1].kind, frames[-1].stream), (RST_STREAM, 1))
 
     def test_connections_leave_nothing_behind(self):
         connection = Connection(self.server.port)
