@@ -268,7 +268,8 @@ static gate_breach relay_check(const gate_times *times, const gate_limits *limit
         return GATE_SLOW_READER;
     if (times->is_in_headers && is_over(times->frame_us, limits->header_ms, now_us))
         return GATE_HEADER_TIME;
-    if (times->is_in_frame && is_over(times->received_us, limits->frame_stall_ms, now_us))
+    if ((times->is_in_frame || times->is_in_record) &&
+        is_over(times->received_us, limits->frame_stall_ms, now_us))
         return GATE_FRAME_STALLED;
     if (times->has_streams)
         return GATE_FINE;

@@ -132,7 +132,8 @@ typedef struct gate_times {
     int64_t streams_us;  /* when a stream was last open */
     int64_t taken_us;    /* when the client last took a share of what waits for it */
     bool is_in_frame;    /* the client owes us the rest of a frame, */
-    bool is_in_headers;  /* or of a header block */
+    bool is_in_headers;  /* or of a header block, */
+    bool is_in_record;   /* or of a TLS record */
     bool is_held;        /* bytes wait for the client */
     bool has_streams;
     bool is_busy; /* many connections are open */

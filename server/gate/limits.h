@@ -33,7 +33,7 @@ typedef struct gate_limits {
     uint32_t handshake_ms;   /* from accept to the end of the TLS handshake */
     uint32_t preface_ms;     /* from there to the client's preface */
     uint32_t header_ms;      /* of a header block, first byte to last */
-    uint32_t frame_stall_ms; /* without a byte in the middle of a frame */
+    uint32_t frame_stall_ms; /* without a byte in the middle of a frame or of a TLS record */
     uint32_t slow_reader_ms; /* without GATE_SLOW_READER_BYTES read while bytes wait */
     uint32_t idle_ms;        /* without a stream */
     uint32_t idle_busy_ms;   /* the same while more than half of `connections` are open */

@@ -549,6 +549,17 @@ static bool messages_pay(gate_conn *conn)
     return false;
 }
 
+/* `n` bytes or an error have come where `size` were asked for. Also a part of a record, which
+ * brings nothing yet, shows that the client goes on. */
+static void received_note(gate_conn *conn, ssize_t n, size_t size)
+{
+    if (n > 0 || conn->io.has_read)
+        conn->times.received_us = wm_monotonic_us();
+    /* What stands behind as much as was asked for is not owed by the client. */
+    conn->times.is_in_record =
+        conn->ssl != NULL && n < (ssize_t)size && gate_tls_is_in_record(conn->ssl);
+}
+
 bool gate_relay_from_client(gate_conn *conn)
 {
     size_t size = is_much_held(conn->gate) ? GATE_CHUNK_MIN : GATE_CHUNK_SIZE;
@@ -571,9 +582,9 @@ bool gate_relay_from_client(gate_conn *conn)
         }
         if (!messages_pay(conn))
             return false;
+        received_note(conn, n, size);
         if (n < 0)
             return true;
-        conn->times.received_us = wm_monotonic_us();
         if (!client_pass(conn, chunk, (size_t)n, UINT32_MAX, &taken))
             return false;
         if (taken < (size_t)n && !client_wait(conn, chunk + taken, (size_t)n - taken))

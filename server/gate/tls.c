@@ -40,6 +40,7 @@ static int io_read(BIO *bio, char *bytes, int size)
     if (!io->is_drained) {
         n = recv(io->fd, bytes, (size_t)size, MSG_DONTWAIT);
         io->left -= n > 0 ? (size_t)n : 0;
+        io->has_read = io->has_read || n > 0;
         io->is_drained = n < size || io->left == 0;
         io->is_eof = n == 0;
         if (n < 0 && errno != EAGAIN && errno != EINTR)
@@ -79,6 +80,7 @@ void gate_tls_turn(gate_tls_io *io, size_t size, unsigned n_messages)
 {
     io->is_drained = size == 0;
     io->left = size;
+    io->has_read = false;
     io->n_messages = 0;
     io->n_messages_most = n_messages;
 }
@@ -266,6 +268,12 @@ SSL *gate_tls_accept(gate_tls *tls, gate_tls_io *io)
     SSL_set_msg_callback_arg(ssl, io);
     SSL_set_accept_state(ssl);
     return ssl;
+}
+
+bool gate_tls_is_in_record(const SSL *ssl)
+{
+    /* With the header alone nothing is pending, but the body is what it reads. */
+    return SSL_has_pending(ssl) || strcmp(SSL_rstate_string(ssl), "RB") == 0;
 }
 
 bool gate_tls_is_h2(const SSL *ssl)

@@ -29,6 +29,7 @@ typedef struct gate_tls_io {
     bool is_drained;
     bool is_eof;
     size_t left;              /* of the socket's bytes, to be read in this turn */
+    bool has_read;            /* any of them */
     unsigned n_messages;      /* of the handshake protocol, and alerts, in this turn */
     unsigned n_messages_most; /* with more nothing is read */
     gate_out *out;
@@ -48,6 +49,8 @@ void gate_tls_turn(gate_tls_io *io, size_t size, unsigned n_messages);
 /* A session for a new connection. Files that have changed are read first; a pair that does not
  * work leaves the one before in place and is logged. `io` must outlive the session. */
 SSL *gate_tls_accept(gate_tls *tls, gate_tls_io *io);
+/* After reading: does the session wait for the rest of a record? It keeps a large buffer then. */
+bool gate_tls_is_in_record(const SSL *ssl);
 /* After the handshake: has the client agreed to HTTP/2? */
 bool gate_tls_is_h2(const SSL *ssl);
 /* The names in the client's certificate, for rpc_identity_free(); or NULL. */

@@ -7,6 +7,7 @@ import ssl
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 
 import grpc
@@ -241,6 +242,33 @@ class Tls(TlsCase):
 
     def test_without_a_client_certificate_there_is_no_identity(self):
         self.assertNotIn("cn", self.peer())
+
+
+class Stalls(TlsCase):
+    ARGS = ("--limit", "frame-stall-ms=300")
+
+    def assertCutAfter(self, begun):
+        """begun: how much of a record comes, behind a whole one."""
+        before = support.stats(self.channel)["frame_stalled"]
+        with self.files.tls(self.server.port) as sock:
+            connection = Connection(None, sock=sock)
+            connection.call("Echo", 1, "hello")
+            with socket.socket(fileno=os.dup(sock.fileno())) as raw:
+                raw.settimeout(20)
+                raw.sendall((b"\x17\x03\x03\x40\x00" + b"x" * 16384)[:begun])
+            self.assertEqual(connection.end()[0], (1, http2.ENHANCE_YOUR_CALM))
+        self.assertEqual(support.stats(self.channel)["frame_stalled"], before + 1)
+
+    def test_a_record_that_stops_in_the_middle_is_cut(self):
+        for begun in (1, 5, 16300):
+            self.assertCutAfter(begun)
+
+    def test_one_that_stops_between_records_is_not(self):
+        with self.files.tls(self.server.port) as sock:
+            connection = Connection(None, sock=sock)
+            connection.call("Echo", 1, "hello")
+            time.sleep(1)
+            self.assertIn(b"again", connection.call("Echo", 3, "again"))
 
 
 class Keys(TlsCase):

@@ -349,6 +349,9 @@ TEST_F(GateTimes, WhoBeginsHasToGoOn)
     times_.has_streams = true;
     times_.is_in_frame = true;
     expect(GATE_FRAME_STALLED, limits_.frame_stall_ms);
+    times_.is_in_frame = false;
+    times_.is_in_record = true;
+    expect(GATE_FRAME_STALLED, limits_.frame_stall_ms);
     times_.is_in_headers = true;
     times_.received_us = 1000000000; // a byte now and then does not help
     expect(GATE_HEADER_TIME, limits_.header_ms);

@@ -178,6 +178,29 @@ TEST_F(GateTls, ATurnEndsAfterSoManyMessages)
     EXPECT_EQ(0u, unread());
 }
 
+TEST_F(GateTls, KnowsThatTheRestOfARecordIsMissing)
+{
+    say("hello");
+    char *bytes;
+    size_t size = static_cast<size_t>(BIO_get_mem_data(sent_, &bytes));
+    std::string record(bytes, size);
+    EXPECT_FALSE(gate_tls_is_in_record(server_));
+    size_t at = 0;
+    for (size_t end : {1, 4, 5, 6, 20}) {
+        ASSERT_EQ(static_cast<ssize_t>(end - at), write(ends_[1], &record[at], end - at));
+        at = end;
+        EXPECT_EQ("", turn(1 << 20, 0));
+        EXPECT_TRUE(io_.has_read);
+        EXPECT_TRUE(gate_tls_is_in_record(server_)) << end;
+        EXPECT_EQ("", turn(1 << 20, 0));
+        EXPECT_FALSE(io_.has_read);
+        EXPECT_TRUE(gate_tls_is_in_record(server_)) << end;
+    }
+    ASSERT_EQ(static_cast<ssize_t>(size - at), write(ends_[1], &record[at], size - at));
+    EXPECT_EQ("hello", turn(1 << 20, 0));
+    EXPECT_FALSE(gate_tls_is_in_record(server_));
+}
+
 TEST_F(GateTls, DataIsNoMessage)
 {
     for (int i = 0; i < 100; i++)
