@@ -541,7 +541,9 @@ static bool messages_pay(gate_conn *conn)
     gate_breach breach = GATE_FINE;
 
     conn->io.n_messages = 0;
-    if (n > 0)
+    if (n > conn->io.n_messages_most)
+        breach = GATE_TLS_MESSAGES;
+    else if (n > 0)
         breach = gate_budget_tls_messages(&conn->budget, &conn->gate->limits, n, wm_monotonic_us());
     if (breach == GATE_FINE)
         return true;
@@ -576,12 +578,12 @@ bool gate_relay_from_client(gate_conn *conn)
         /* Reading makes TLS answer, for example to a new key, or say why it reads no more. */
         if (!gate_send_records(conn))
             return false;
+        if (!messages_pay(conn))
+            return false;
         if (is_over) {
             gate_conn_close(conn); /* its calls have ended, whatever is still on its way */
             return false;
         }
-        if (!messages_pay(conn))
-            return false;
         received_note(conn, n, size);
         if (n < 0)
             return true;

@@ -35,8 +35,6 @@ static int io_read(BIO *bio, char *bytes, int size)
     BIO_clear_retry_flags(bio);
     if ((size_t)size > io->left)
         size = (int)io->left;
-    if (io->n_messages > io->n_messages_most)
-        io->is_drained = true;
     if (!io->is_drained) {
         n = recv(io->fd, bytes, (size_t)size, MSG_DONTWAIT);
         io->left -= n > 0 ? (size_t)n : 0;
@@ -94,9 +92,11 @@ static void message_count(int is_written, int version, int type, const void *byt
     (void)version;
     (void)bytes;
     (void)size;
-    (void)ssl;
-    if (type == SSL3_RT_ALERT || (type == SSL3_RT_HANDSHAKE && !is_written))
-        io->n_messages++;
+    if (type != SSL3_RT_ALERT && (type != SSL3_RT_HANDSHAKE || is_written))
+        return;
+    /* SSL_read() would go on with all that the library has read ahead. */
+    if (++io->n_messages > io->n_messages_most)
+        SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN);
 }
 
 static uv_once_t method_once = UV_ONCE_INIT;

@@ -31,7 +31,7 @@ typedef struct gate_tls_io {
     size_t left;              /* of the socket's bytes, to be read in this turn */
     bool has_read;            /* any of them */
     unsigned n_messages;      /* of the handshake protocol, and alerts, in this turn */
-    unsigned n_messages_most; /* with more nothing is read */
+    unsigned n_messages_most; /* with more the session is over */
     gate_out *out;
 } gate_tls_io;
 
@@ -42,8 +42,8 @@ WM_MUST_USE wm_code gate_tls_new(const rpc_listener *listener, gate_tls **made, 
 void gate_tls_free(gate_tls *tls);
 
 /* Begins a turn: up to `size` bytes are read from the socket. `n_messages` is how many messages
- * that carry no data may come; new keys are one each, and cost us far more than the client. Not all
- * that come after that many are left unread: what had been read with them is handled too. */
+ * that carry no data may come; new keys are one each, and cost us far more than the client. With
+ * one more the session reads as if the client had closed it; it can still be written to. */
 void gate_tls_turn(gate_tls_io *io, size_t size, unsigned n_messages);
 
 /* A session for a new connection. Files that have changed are read first; a pair that does not

@@ -5,7 +5,7 @@ import ctypes
 import socket
 
 LIB = ctypes.CDLL(_ssl.__file__)  # with all of OpenSSL behind it
-for name in ("TLS_client_method", "SSL_CTX_new", "SSL_new", "SSL_get_rbio", "BIO_s_mem", "BIO_new"):
+for name in ("TLS_client_method", "SSL_CTX_new", "SSL_new", "BIO_s_mem", "BIO_new"):
     getattr(LIB, name).restype = ctypes.c_void_p
 LIB.BIO_ctrl.restype = ctypes.c_long
 BIO_CTRL_INFO = 3
@@ -49,8 +49,6 @@ class KeySocket:
     def key_changes(self, n):
         """The bytes of so many, for self.socket; after this only recv() goes on."""
         memory, data = pointer(LIB.BIO_new(pointer(LIB.BIO_s_mem()))), ctypes.c_void_p()
-        # The socket's BIO was for both directions, and is kept for reading.
-        LIB.BIO_up_ref(pointer(LIB.SSL_get_rbio(self.ssl)))
         LIB.SSL_set0_wbio(self.ssl, memory)
         self.change_keys(n)
         size = LIB.BIO_ctrl(memory, BIO_CTRL_INFO, 0, ctypes.byref(data))
