@@ -1,9 +1,10 @@
 /* server/rpc/slot.c - request slots and the thread that polls a lane's completion queue.
  *
  * The core hands a call only to a slot that asks for its method. While none does,
- * calls pile up inside the core without a bound, so a slot is armed again before its
- * call is looked at, and too many calls are refused by us, in call.c. A slot is small;
- * the call itself is taken from the lane's free list when there is one to serve.
+ * calls pile up inside the core without a bound, so a slot is armed again as soon as its
+ * call has been begun, and too many calls are refused by us, in call.c. Not before, because
+ * what is answered at once would wait for it. A slot is small; the call itself is taken from
+ * the lane's free list when there is one to serve.
  *
  * Methods that nobody registered come to a few slots of their own, whose calls end
  * with UNIMPLEMENTED.
@@ -112,8 +113,8 @@ static void slot_taken(rpc_event *event, bool ok)
     call->deadline_us = deadline_us(slot->deadline);
     grpc_metadata_array_init(&slot->metadata);
     slot->payload = NULL;
-    slot_arm(slot);
     rpc_call_begin(call);
+    slot_arm(slot);
 }
 
 static wm_code slot_init(rpc_slot *slot, rpc_queue *queue, const rpc_binding *binding, wm_err *err)
