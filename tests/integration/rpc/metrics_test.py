@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import threading
 import time
 import unittest
@@ -117,6 +118,14 @@ class Metrics(Case):
         self.assertEqual(get(self.server, "/../etc/passwd")[0], 404)
         status, _, headers = get(self.server, "/metrics", method="POST", body="x" * 100000)
         self.assertEqual((status, headers["Allow"]), (405, "GET, HEAD"))
+
+    def test_one_address_leaves_connections_to_others(self):
+        address = ("127.0.0.1", self.server.ports["http_port"])
+        for _ in range(40):  # more than there are
+            slow = socket.create_connection(address, source_address=("127.0.0.2", 0))
+            self.addCleanup(slow.close)
+            slow.sendall(b"G")
+        self.assertEqual(get(self.server, "/healthz")[0], 200)
 
     def test_scrapes_under_load(self):
         method = self.server.method("unary_unary", "Loop")

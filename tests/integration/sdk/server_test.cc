@@ -176,6 +176,16 @@ TEST_F(ServerTest, SaysWhyACallFailed)
     }
 }
 
+// More than a client may have in the call's memory.
+TEST_F(ServerTest, GivesAHandlerWhatItAllocates)
+{
+    waymark_metadata wish = {"to-take", "100000000", 9};
+    waymark_call_options options = {};
+    options.metadata = &wish;
+    options.n_metadata = 1;
+    EXPECT_EQ(Echo(client_, 1, 0, &options), WAYMARK_OK);
+}
+
 TEST_F(ServerTest, AnswersUnimplementedWithoutAHandler)
 {
     EchoRequest request = WAYMARK__TESTING__V1__ECHO_REQUEST__INIT;

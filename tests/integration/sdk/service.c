@@ -74,12 +74,25 @@ static void echo_by_thread(waymark_server_call *call, const echo_request *reques
     pthread_detach(thread);
 }
 
+/* As much of the call's memory as the client wishes. */
+static void echo_take(waymark_server_call *call, const char *wish)
+{
+    size_t n = strtoul(wish, NULL, 10);
+    char *bytes = waymark_server_alloc(call, n);
+
+    if (bytes[0] != 0 || bytes[n - 1] != 0)
+        abort();
+}
+
 static void echo(waymark_server_call *call, const echo_request *request)
 {
     size_t size;
+    const char *wish = waymark_server_metadata(call, "to-take", &size);
     const char *sent = waymark_server_metadata(call, "to-return-bin", &size);
 
     atomic_fetch_add(&seen, 1);
+    if (wish != NULL)
+        echo_take(call, wish);
     if (sent != NULL) {
         waymark_server_add_initial_metadata(call, "first-bin", sent, size);
         waymark_server_add_trailing_metadata(call, "last-bin", sent, size);

@@ -734,6 +734,16 @@ class WorkflowTest(unittest.TestCase):
         self.fails("PAGE_TOKEN_INVALID", self.a.instances.ListHistory,
                    workflow_service_pb2.ListHistoryRequest(instance_id=name, page_token="x"), metadata=self.a.metadata)
 
+    def test_many_large_starts_at_once(self):
+        # Together far more than one batch may hold.
+        name, start = "bulky", self.a.instances.StartInstance
+        tasks = [task("job%d" % i, name, input={"n": "data.n"}) for i in range(3)]
+        self.a.put({"chartId": name, "states": [{"id": "working", "onEntry": tasks}]})
+        request = workflow_service_pb2.StartInstanceRequest(chart_id=name)
+        request.input.update({"n": "y" * 250_000})
+        futures = [start.future(request, metadata=self.a.metadata, timeout=120) for _ in range(500)]
+        self.assertEqual(len({f.result().instance.instance_id for f in futures}), 500)
+
     def test_big_tasks_reach_a_slow_worker(self):
         self.task_chart("big")
         worker = Worker(self.a, "big", credits=40)
