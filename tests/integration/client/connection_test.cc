@@ -552,7 +552,7 @@ TEST_F(SdkTest, AWatchMayFreeItselfToTheLast)
 {
     struct Once {
         waymark_watch *watch = nullptr;
-        std::atomic<bool> watched{false}, running{false}, over{false};
+        std::atomic<bool> watched{false}, running{false}, freed{false}, over{false};
     } once;
     waymark_client *client = NewClient();
     once.watch = waymark_client_watch(
@@ -561,7 +561,7 @@ TEST_F(SdkTest, AWatchMayFreeItselfToTheLast)
             auto *self = static_cast<Once *>(ctx);
             Eventually([&] { return self->watched.load(); });
             self->running = true;
-            std::this_thread::sleep_for(std::chrono::milliseconds(300)); // the client is freed
+            EXPECT_FALSE(Eventually([&] { return self->freed.load(); }, 300)); // it waits for us
             waymark_watch_free(self->watch);
             self->over = true;
         },
@@ -569,6 +569,7 @@ TEST_F(SdkTest, AWatchMayFreeItselfToTheLast)
     once.watched = true;
     EXPECT_TRUE(Eventually([&] { return once.running.load(); }));
     Free(client);
+    once.freed = true;
     EXPECT_TRUE(once.over);
 }
 

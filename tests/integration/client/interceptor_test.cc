@@ -293,11 +293,11 @@ TEST_F(InterceptorTest, AStreamWaitsAndGoesOn)
 
 TEST_F(InterceptorTest, HearsOfTheEndBeforeWhoWaits)
 {
-    static std::atomic<bool> hears, heard;
+    static std::atomic<bool> hears, seen, heard;
     waymark_interceptor interceptor = {};
     interceptor.ended = [](void *, waymark_context *, const waymark_status *) {
         hears = true;
-        std::this_thread::sleep_for(std::chrono::milliseconds(300));
+        EXPECT_FALSE(Eventually([] { return seen.load(); }, 300)); // who waits does so still
         heard = true;
     };
     waymark_client *client = With({interceptor});
@@ -306,6 +306,7 @@ TEST_F(InterceptorTest, HearsOfTheEndBeforeWhoWaits)
     waymark_stream_cancel(stream);
     EXPECT_TRUE(Eventually([] { return hears.load(); }));
     EXPECT_EQ(waymark_testing_v1_echo_service_talk_read_sync(stream), nullptr);
+    seen = true;
     EXPECT_TRUE(heard);
     waymark_stream_free(stream);
 }

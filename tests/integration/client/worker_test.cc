@@ -808,12 +808,14 @@ TEST_F(WorkerTest, TheLongestGraceWaitsToo)
     EXPECT_EQ(seen.settled, 1);
 }
 
-// The stop comes while connected() tells of a broken stream.
+std::atomic<bool> stopped{false};
+
+// The stop comes while connected() tells of a broken stream, and waits for it.
 void ConnectedSlowly(void *ctx, const waymark_status *)
 {
     auto *seen = static_cast<Seen *>(ctx);
     seen->held++;
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    EXPECT_FALSE(Eventually([] { return stopped.load(); }, 300));
     seen->broken++;
 }
 
@@ -828,6 +830,7 @@ TEST(Worker, StopWaitsForItsLastCallback)
     waymark_worker *worker = waymark_worker_start(client, &worker_options);
     EXPECT_TRUE(Eventually([&] { return seen.held > 0; }));
     waymark_worker_stop(worker, 0);
+    stopped = true;
     EXPECT_EQ(seen.broken, seen.held);
     waymark_client_free(client);
 }
