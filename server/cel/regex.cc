@@ -25,6 +25,8 @@ namespace {
 constexpr int POSITIONS_FEW = 13;
 // Up to this size a pattern is compiled once more to count its positions.
 constexpr int SIZE_COUNTED = 300;
+// A match within a character starts the search anew, which takes this a byte.
+constexpr uint64_t SPLIT_COST = 20;
 
 RE2::Options quiet()
 {
@@ -145,6 +147,8 @@ cel_regex *cel_regex_new(const char *pattern, size_t len, char *why, size_t why_
     if (positions > POSITIONS_FEW)
         regex->per_byte = static_cast<uint64_t>(std::max(positions, size / 8));
     regex->splits = has_escape(pattern, len, "B");
+    if (regex->splits)
+        regex->per_byte = std::max(regex->per_byte, SPLIT_COST);
     return regex;
 }
 

@@ -106,6 +106,13 @@ TEST(CelLimits, EndWhatPatternsMayCost)
                each.second + ")";
     };
 
+    auto split = [](int n) { // a search that begins anew in each character
+        return "(lists.range(" + std::to_string(n) +
+               ").map(i, 'a\u00e9').join() + 'a').matches('\\\\B')";
+    };
+
+    EXPECT_EQ(within(split(5000)), "false");
+    EXPECT_EQ(within(split(20000)), "error: the cost limit is reached");
     for (const auto &each : just)
         EXPECT_EQ(within(of(each)), "false") << each.second;
     for (const auto &each : beyond)
