@@ -87,9 +87,9 @@ static void slot_taken_unknown(rpc_slot *slot)
     call->metadata = slot->metadata;
     grpc_metadata_array_init(&slot->metadata);
     grpc_call_details_init(slot->details);
-    slot_arm(slot);
     unknown_fail(call, details.method);
     grpc_call_details_destroy(&details);
+    slot_arm(slot);
 }
 
 static void slot_taken(rpc_event *event, bool ok)
