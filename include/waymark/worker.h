@@ -3,9 +3,9 @@
  * A worker keeps one TaskService.WorkTasks stream open, and opens it again with backoff whenever
  * it breaks. It asks for as many tasks as it may have at once, keeps their leases alive by
  * heartbeats, and repeats an answer until the server has said what became of it, or has ended three
- * streams over it. A task may come
- * more than once (delivery is at least once), but only one answer counts; pass the task's
- * fencing_number on to systems that should refuse a worker that lost its lease.
+ * streams over it. A task may come more than once (delivery is at least once), but only one answer
+ * counts; pass the task's fencing_number on to systems that should refuse a worker that lost its
+ * lease.
  *
  * Threads: every function may be called from any thread; waymark_worker_stop() not from a callback.
  * Memory:  options are copied. A task lives from handle() to its one answer; after that, or
