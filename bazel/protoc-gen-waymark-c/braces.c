@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "bazel/protoc-gen-waymark-c/lines.h"
+#include "bazel/protoc-gen-waymark-c/memory.h"
 
 typedef Google__Protobuf__Compiler__CodeGeneratorResponse__File output_type;
 
@@ -59,15 +60,12 @@ static char *make_initial(const lines *lines, size_t enum_end)
 
     for (size_t i = enum_end; i-- > 0;) {
         const char *name = lines->line[i] + strspn(lines->line[i], " ");
-        char *initial;
 
         if (begins(lines->line[i], "typedef enum"))
             return NULL;
         if (!ends(name, mark))
             continue;
-        if (asprintf(&initial, "%.*s, {0}", (int)(strlen(name) - strlen(" = 0,")), name) < 0)
-            abort();
-        return initial;
+        return format("%.*s, {0}", (int)(strlen(name) - strlen(" = 0,")), name);
     }
     return NULL;
 }
@@ -80,18 +78,15 @@ static char *make_value(const char *member)
                                           "float",   "double",   "protobuf_c_boolean"};
     const char *type = member + strspn(member, " ");
     size_t length = strcspn(type, " ");
-    char *value;
 
     if (strchr(type, '*') != NULL)
         return NULL;
     if (begins(type, "ProtobufCBinaryData "))
-        return strdup("{0,NULL}");
+        return must(strdup("{0,NULL}"));
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
         if (strlen(numbers[i]) == length && strncmp(numbers[i], type, length) == 0)
             return NULL;
-    if (asprintf(&value, "(%.*s)0", (int)length, type) < 0)
-        abort();
-    return value;
+    return format("(%.*s)0", (int)length, type);
 }
 
 /* In the line, if it has the initial value: the one with `value` in place of 0. Another oneof's
@@ -103,9 +98,8 @@ static void replace(char **line, const char *initial, const char *value)
 
     if (!begins(*line, "    , ") || !at || at[-1] != ' ')
         return;
-    if (asprintf(&made, "%.*s%.*s{%s}%s", (int)(at - *line), *line, (int)(length - strlen("{0}")),
-                 initial, value, at + length) < 0)
-        abort();
+    made = format("%.*s%.*s{%s}%s", (int)(at - *line), *line, (int)(length - strlen("{0}")),
+                  initial, value, at + length);
     free(*line);
     *line = made;
 }

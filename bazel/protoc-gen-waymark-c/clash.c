@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bazel/protoc-gen-waymark-c/memory.h"
 #include "bazel/protoc-gen-waymark-c/names.h"
 
 typedef Google__Protobuf__FileDescriptorProto file_type;
@@ -27,33 +28,6 @@ typedef struct taken_list {
     taken *names;
     size_t n;
 } taken_list;
-
-static void *must(void *memory)
-{
-    if (!memory)
-        abort();
-    return memory;
-}
-
-static char *format_list(const char *fmt, va_list args)
-{
-    char *text;
-
-    if (vasprintf(&text, fmt, args) < 0)
-        abort();
-    return text;
-}
-
-static char *format(const char *fmt, ...)
-{
-    va_list args;
-    char *text;
-
-    va_start(args, fmt);
-    text = format_list(fmt, args);
-    va_end(args);
-    return text;
-}
 
 /* What `of` is in the proto is, once more, this in C. */
 static void take(taken_list *list, const char *of, const char *fmt, ...)

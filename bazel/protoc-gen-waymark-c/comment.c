@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bazel/protoc-gen-waymark-c/emit.h"
+#include "bazel/protoc-gen-waymark-c/memory.h"
 #include "bazel/protoc-gen-waymark-c/names.h"
 #include "bazel/protoc-gen-waymark-c/template.h"
 
@@ -67,9 +68,8 @@ void emit(FILE *out, const model_file *file, const model_service *service,
     service = service ? service : &no_service;
     method = method ? method : &no_method;
     snprintf(n_methods, sizeof(n_methods), "%zu", service->n_methods);
-    if (asprintf(&call, "%s_%s", service->lower ? service->lower : "",
-                 method->lower ? method->lower : "") < 0)
-        abort();
+    call =
+        format("%s_%s", service->lower ? service->lower : "", method->lower ? method->lower : "");
 
     const template_name names[] = {
         {"file", file->name},
@@ -102,8 +102,7 @@ static char *guard_of(const model_file *file, const char *kind)
 {
     char *stem = names_guard(file->stem), *upper = names_upper(kind), *guard;
 
-    if (asprintf(&guard, "%s__%s_H", stem, upper) < 0)
-        abort();
+    guard = format("%s__%s_H", stem, upper);
     free(stem);
     free(upper);
     return guard;

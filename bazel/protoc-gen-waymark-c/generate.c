@@ -8,6 +8,7 @@
 
 #include "bazel/protoc-gen-waymark-c/clash.h"
 #include "bazel/protoc-gen-waymark-c/emit.h"
+#include "bazel/protoc-gen-waymark-c/memory.h"
 
 typedef Google__Protobuf__Compiler__CodeGeneratorRequest request_type;
 typedef Google__Protobuf__Compiler__CodeGeneratorResponse response_type;
@@ -26,13 +27,6 @@ static const struct {
 
 enum { N_KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
-static void *must(void *memory)
-{
-    if (!memory)
-        abort();
-    return memory;
-}
-
 static void fail(response_type *response, const char *fmt, ...)
 {
     va_list args;
@@ -40,8 +34,7 @@ static void fail(response_type *response, const char *fmt, ...)
     if (response->error)
         return; /* the first one says it */
     va_start(args, fmt);
-    if (vasprintf(&response->error, fmt, args) < 0)
-        abort();
+    response->error = format_list(fmt, args);
     va_end(args);
 }
 
@@ -53,8 +46,7 @@ static void add_file(response_type *response, const model_file *file, const char
     FILE *out;
 
     google__protobuf__compiler__code_generator_response__file__init(output);
-    if (asprintf(&output->name, "%s.%s.%s", file->stem, kind, extension) < 0)
-        abort();
+    output->name = format("%s.%s.%s", file->stem, kind, extension);
     out = must(open_memstream(&output->content, &size));
     write(out, file);
     if (fclose(out) != 0)

@@ -5,12 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *must(void *memory)
-{
-    if (!memory)
-        abort();
-    return memory;
-}
+#include "bazel/protoc-gen-waymark-c/memory.h"
 
 lines lines_split(const char *text)
 {

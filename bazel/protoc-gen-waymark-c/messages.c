@@ -7,6 +7,7 @@
 
 #include "bazel/protoc-gen-waymark-c/braces.h"
 #include "bazel/protoc-gen-waymark-c/clash.h"
+#include "bazel/protoc-gen-waymark-c/memory.h"
 #include "bazel/protoc-gen-waymark-c/rename.h"
 #include "bazel/protoc-gen-waymark-c/types.h"
 
@@ -21,13 +22,6 @@ struct messages_plan {
     rename_list renames; /* of all files to generate */
     char *error;
 };
-
-static void *must(void *memory)
-{
-    if (!memory)
-        abort();
-    return memory;
-}
 
 static request_type *copy_request(const request_type *request)
 {

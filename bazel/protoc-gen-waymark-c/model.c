@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bazel/protoc-gen-waymark-c/memory.h"
 #include "bazel/protoc-gen-waymark-c/names.h"
 #include "bazel/protoc-gen-waymark-c/option.h"
 #include "bazel/protoc-gen-waymark-c/set.h"
@@ -18,13 +19,6 @@ typedef Google__Protobuf__SourceCodeInfo__Location location_type;
 
 /* Field numbers of descriptor.proto, of which the paths of comments are made. */
 enum { PATH_FILE_SERVICE = 6, PATH_SERVICE_METHOD = 2 };
-
-static void *must(void *memory)
-{
-    if (!memory)
-        abort();
-    return memory;
-}
 
 /* The file that defines ".package.Message". */
 static const file_type *find_type(const request_type *request, const char *full_name)
@@ -67,8 +61,7 @@ static bool add_include(model_file *model, const request_type *request, const ch
     if (!file)
         return false;
     stem = names_stem(file->name);
-    if (asprintf(&include, "%s.pb-c.h", stem) < 0)
-        abort();
+    include = format("%s.pb-c.h", stem);
     free(stem);
     for (size_t i = 0; i < model->n_includes; i++)
         if (strcmp(model->includes[i], include) == 0) {
@@ -125,8 +118,7 @@ static bool fill_service(model_file *model, size_t index, const request_type *re
     bool known = true;
 
     service->name = proto->name;
-    if (asprintf(&service->full_name, "%s%s%s", package, *package ? "." : "", proto->name) < 0)
-        abort();
+    service->full_name = format("%s%s%s", package, *package ? "." : "", proto->name);
     service->lower = names_service(package, proto->name);
     service->upper = names_upper(service->lower);
     service->deprecated = proto->options && proto->options->deprecated;

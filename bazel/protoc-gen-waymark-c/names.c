@@ -13,15 +13,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "bazel/protoc-gen-waymark-c/memory.h"
+
 /* Room for any name made of `length` characters: each may gain an underscore, and two more may be
  * put behind. */
 static char *room_for(size_t length)
 {
-    char *name = malloc(2 * length + 3);
-
-    if (!name)
-        abort();
-    return name;
+    return must(malloc(2 * length + 3));
 }
 
 /* Writes one dot-free part in CamelCase; returns the end. */
@@ -93,13 +91,9 @@ char *names_lower(const char *camel)
 
 char *names_service(const char *package, const char *service)
 {
-    char *full, *name;
-    int made = *package ? asprintf(&full, "%s.%s", package, service)
-                        : asprintf(&full, "%s.service", service);
+    char *full = *package ? format("%s.%s", package, service) : format("%s.service", service);
+    char *name = names_lower(full);
 
-    if (made < 0)
-        abort();
-    name = names_lower(full);
     free(full);
     return name;
 }
@@ -186,11 +180,9 @@ char *names_upper(const char *text)
 char *names_guard(const char *stem)
 {
     static const char prefix[] = "WAYMARK_C_";
-    char *name = malloc(sizeof(prefix) + 3 * strlen(stem)), *out;
+    char *name = must(malloc(sizeof(prefix) + 3 * strlen(stem)));
+    char *out = stpcpy(name, prefix);
 
-    if (!name)
-        abort();
-    out = stpcpy(name, prefix);
     for (; *stem; stem++) {
         unsigned char c = (unsigned char)*stem;
 
@@ -202,10 +194,8 @@ char *names_guard(const char *stem)
 char *names_stem(const char *proto_file)
 {
     size_t length = strlen(proto_file);
-    char *stem = strdup(proto_file);
+    char *stem = must(strdup(proto_file));
 
-    if (!stem)
-        abort();
     if (length > 6 && strcmp(stem + length - 6, ".proto") == 0)
         stem[length - 6] = 0;
     return stem;

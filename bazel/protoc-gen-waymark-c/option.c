@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bazel/protoc-gen-waymark-c/memory.h"
+
 typedef Google__Protobuf__Compiler__CodeGeneratorRequest request_type;
 typedef Google__Protobuf__FileDescriptorProto file_type;
 typedef Google__Protobuf__FieldDescriptorProto field_type;
@@ -57,10 +59,8 @@ static const uint8_t *skip_length(const uint8_t *data, size_t *size)
 /* As a C literal, whatever the bytes are. Octal escapes of three digits end by themselves. */
 static char *make_literal(const uint8_t *bytes, size_t size)
 {
-    char *literal = malloc(4 * size + 3), *out = literal;
+    char *literal = must(malloc(4 * size + 3)), *out = literal;
 
-    if (!literal)
-        abort();
     *out++ = '"';
     for (size_t i = 0; i < size; i++)
         if (isalnum(bytes[i]) || bytes[i] == '.' || bytes[i] == '_' || bytes[i] == '-')
@@ -74,11 +74,7 @@ static char *make_literal(const uint8_t *bytes, size_t size)
 
 static char *make_null(void)
 {
-    char *null = strdup("NULL");
-
-    if (!null)
-        abort();
-    return null;
+    return must(strdup("NULL"));
 }
 
 char *option_permission(const request_type *request, const method_type *method)

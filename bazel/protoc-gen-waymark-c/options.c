@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bazel/protoc-gen-waymark-c/memory.h"
+
 static const struct {
     const char *name;
     unsigned kind;
@@ -51,19 +53,15 @@ char *options_parse(options *options, const char *text)
     while (text && *text && !error) {
         size_t length = strcspn(text, ",");
 
-        if (length > 0 && !parse_one(options, text, length) &&
-            asprintf(&error,
-                     "unknown option \"%.*s\"; known are messages, methods, server, client, "
-                     "protoc-gen-c=PATH",
-                     (int)length, text) < 0)
-            abort();
+        if (length > 0 && !parse_one(options, text, length))
+            error = format("unknown option \"%.*s\"; known are messages, methods, server, client, "
+                           "protoc-gen-c=PATH",
+                           (int)length, text);
         text += length + (text[length] == ',');
     }
     if (options->kinds == 0)
         options->kinds = OPTION_KINDS;
     if (options->protoc_gen_c == NULL)
-        options->protoc_gen_c = strdup("protoc-gen-c");
-    if (options->protoc_gen_c == NULL)
-        abort();
+        options->protoc_gen_c = must(strdup("protoc-gen-c"));
     return error;
 }

@@ -14,19 +14,13 @@
 #include <strings.h>
 
 #include "bazel/protoc-gen-waymark-c/lines.h"
+#include "bazel/protoc-gen-waymark-c/memory.h"
 #include "bazel/protoc-gen-waymark-c/names.h"
 
 typedef Google__Protobuf__Compiler__CodeGeneratorResponse__File output_type;
 typedef Google__Protobuf__FileDescriptorProto file_type;
 typedef Google__Protobuf__DescriptorProto message_type;
 typedef Google__Protobuf__FieldDescriptorProto field_type;
-
-static void *must(void *memory)
-{
-    if (!memory)
-        abort();
-    return memory;
-}
 
 /* ---- which ---- */
 
@@ -110,8 +104,7 @@ static char *make_name(const file_type *file, const char *proto)
     char *name = must(strdup(proto)), *longer;
 
     do {
-        if (asprintf(&longer, "%s_", name) < 0)
-            abort();
+        longer = format("%s_", name);
         free(name);
         name = longer;
     } while (has_name(file->message_type, file->n_message_type, name) ||
@@ -241,16 +234,13 @@ static char *restore_line(const rename_pair *pair, const char *line)
 
     if (name != NULL && strlen(pair->renamed) == length &&
         memcmp(name, pair->renamed, length) == 0) {
-        if (asprintf(&made, "%.*s%s%s", (int)(name - line), line, pair->proto, name + length) < 0)
-            abort();
-        return made;
+        return format("%.*s%s%s", (int)(name - line), line, pair->proto, name + length);
     }
-    if (asprintf(&wanted, "    \"%s\",", pair->renamed) < 0)
-        abort();
+    wanted = format("    \"%s\",", pair->renamed);
     if (strcmp(line, wanted) != 0)
         made = must(strdup(line));
-    else if (asprintf(&made, "    \"%s\",", pair->proto) < 0)
-        abort();
+    else
+        made = format("    \"%s\",", pair->proto);
     free(wanted);
     return made;
 }

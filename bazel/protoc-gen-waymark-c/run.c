@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bazel/protoc-gen-waymark-c/memory.h"
+
 typedef Google__Protobuf__Compiler__CodeGeneratorRequest request_type;
 typedef Google__Protobuf__Compiler__CodeGeneratorResponse response_type;
 
@@ -26,8 +28,7 @@ static void say(char **error, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    if (vasprintf(error, fmt, args) < 0)
-        abort();
+    *error = format_list(fmt, args);
     va_end(args);
 }
 

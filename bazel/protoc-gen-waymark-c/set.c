@@ -8,15 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bazel/protoc-gen-waymark-c/memory.h"
+
 typedef Google__Protobuf__Compiler__CodeGeneratorRequest request_type;
 typedef Google__Protobuf__FileDescriptorProto file_type;
-
-static void *must(void *memory)
-{
-    if (!memory)
-        abort();
-    return memory;
-}
 
 /* Marks the file and all that it imports. */
 static void mark(const request_type *request, bool *wanted, const char *name)
