@@ -123,6 +123,7 @@ static void call_end(rpc_call *call)
     if (call->stage != RPC_HANDLED && lane_is_here(call->queue->lane))
         call->on_loop = true;
     rpc_place_answered(call, call->reply);
+    rpc_limit_leave(call);
     if (call->stream != NULL)
         rpc_stream_end(call->stream);
     else

@@ -191,7 +191,6 @@ void rpc_call_over(rpc_call *call)
     rpc_queue *queue = call->queue;
 
     call_finished(call);
-    rpc_limit_leave(call);
     atomic_store_explicit(&call->is_live, false, memory_order_relaxed);
     metadata_free(call->initial, call->n_initial);
     metadata_free(call->trailing, call->n_trailing);

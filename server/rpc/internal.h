@@ -293,7 +293,8 @@ WM_MUST_USE bool rpc_limit_enter(rpc_call *call);
 WM_MUST_USE bool rpc_limit_resumed(rpc_call *call);
 /* Queue thread, when the client has gone. True: the call was waiting and has been ended. */
 bool rpc_limit_cancelled(rpc_call *call);
-/* At home, when the call is over. */
+/* Whoever ends the call, before the final batch starts: a client that has its answer finds the
+ * place free. */
 void rpc_limit_leave(rpc_call *call);
 
 /* ---- places.c: calls at work in a lane, and answers on their way ---- */

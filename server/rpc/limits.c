@@ -1,10 +1,10 @@
 /* server/rpc/limits.c - how many calls of one method are served at once, and who waits.
  *
- *   enter ── place free ──────────────> HELD ─> served ─> leave: the first in the queue is HELD
- *     ├── room in the queue ─> WAITS ──> HELD (a place was left)
- *     │                          ├────> EXPIRED ─> METHOD_BUSY        (the timer)
- *     │                          └────> ended, CALL_CANCELLED         (the client went, or the
- * deadline) └── none ─> METHOD_BUSY
+ *   enter ── place free ────────────> HELD ─> answered: the first in the queue is HELD
+ *     ├── room in the queue ─> WAITS ─> HELD    (a place was left)
+ *     │                          ├────> EXPIRED (the timer), METHOD_BUSY
+ *     │                          └────> ended, CALL_CANCELLED (by its client, or its deadline)
+ *     └── none ─> METHOD_BUSY
  *
  * A limit counts over all lanes, so it has a mutex; methods without one pay a look at a pointer.
  * A call that waits has its close armed, so it is told when nobody waits for the answer any more.
@@ -226,6 +226,7 @@ void rpc_limit_leave(rpc_call *call)
 
     if (call->limit != RPC_LIMIT_HELD)
         return;
+    call->limit = RPC_LIMIT_NONE;
     uv_mutex_lock(&limiter->mutex);
     limiter->in_flight--;
     next = limiter->waiting;

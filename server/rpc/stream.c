@@ -126,6 +126,7 @@ void rpc_finish(rpc_call *call)
     if (abort_err != NULL)
         rpc_call_set_status(call, abort_err);
     rpc_place_answered(call, call->stream->sending);
+    rpc_limit_leave(call);
     rpc_stream_end(call->stream);
 }
 

@@ -145,14 +145,10 @@ static void slow_closed(uv_handle_t *handle)
 static void slow_fired(uv_timer_t *timer)
 {
     slow_op *op = timer->data;
+
+    atomic_fetch_sub(&counters.slow_now, 1); /* a call is at work until it is answered */
     reply_text(op->call, rpc_is_cancelled(op->call) ? "cancelled" : "done");
     uv_close((uv_handle_t *)timer, slow_closed);
-}
-
-static void slow_ended(rpc_call *call)
-{
-    atomic_fetch_sub(&counters.slow_now, 1);
-    any_ended(call);
 }
 
 static void slow_request(rpc_call *call, const ProtobufCMessage *request)
@@ -425,7 +421,7 @@ static const rpc_handler handlers[] = {
      .request = stuck_request,
      .cancelled = any_cancelled,
      .ended = stuck_ended},
-    {.method = &methods[4], .request = slow_request, .ended = slow_ended},
+    {.method = &methods[4], .request = slow_request, .ended = any_ended},
     {.method = &methods[5], .flags = RPC_INLINE, .request = fail_request, .ended = any_ended},
     {.method = &methods[6], .flags = RPC_INLINE, .request = deep_request},
     {.method = &methods[7], .flags = RPC_INLINE, .request = counters_request},

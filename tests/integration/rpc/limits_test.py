@@ -7,6 +7,7 @@ import unittest
 
 import grpc
 
+import raw_http2
 from support import SERVER, Case, S, Server, message_class, wait_for
 
 BUSY = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -60,6 +61,13 @@ class WithoutAQueue(Case):
     def test_inline_methods_give_their_place_back(self):
         for i in range(300):
             self.assertEqual(self.server.unary("Inline", str(i)), str(i))
+
+    def test_an_answer_that_its_client_does_not_take_holds_no_place(self):
+        deaf = raw_http2.Connection(self.server.port, window=0)
+        self.addCleanup(deaf.close)
+        (stream,) = deaf.ask("/waymark.test.Echo/Inline", 1, S(value="x").SerializeToString())
+        deaf.wait(raw_http2.HEADERS, stream)  # it has been answered
+        self.assertEqual(self.server.unary("Inline", "x"), "x")
 
     def test_those_refused_by_an_interceptor_take_no_place(self):
         for _ in range(5):
