@@ -176,6 +176,7 @@ static wm_code start_server(app *app, wm_err *err)
         .calls_max = config->calls_max,
         .open_calls_max = config->open_calls_max,
         .answer_ms = config->answer_ms,
+        .busy_poll_us = config->busy_poll_us > 0 ? config->busy_poll_us : -1,
         .message_size_max = config->message_size_max,
         .connection = config->connection,
         .limits = config->method_limits,

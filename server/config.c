@@ -86,6 +86,17 @@ static wm_code set_size(config *config, const option *option, const char *value,
     return WM_OK;
 }
 
+static wm_code set_busy_poll(config *config, const option *option, const char *value, wm_err *err)
+{
+    uint64_t number = 0;
+    if (parse_number(option, value, &number, err) != WM_OK)
+        return WM_INVALID;
+    if (number > RPC_BUSY_POLL_US_MAX)
+        return refuse(option, err, "is more than 1000");
+    *(int *)member(config, option) = (int)number;
+    return WM_OK;
+}
+
 static wm_code set_switch(config *config, const option *option, const char *value, wm_err *err)
 {
     if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
@@ -337,6 +348,8 @@ static const option options[] = {
      "streams of health and reflection per lane, a fourth of them of one address (4000)"},
     {"answer-ms", "N", ON_SERVE | ON_DEV, set_size, AT(answer_ms),
      "in which a client has to take an answer, and a second for each 16 KiB (60000)"},
+    {"busy-poll-us", "N", ON_SERVE | ON_DEV, set_busy_poll, AT(busy_poll_us),
+     "microseconds of looking for the next call before a sleep, while they come fast; 0: none (100)"},
     {"method-limit", "LIMIT", ON_SERVE | ON_DEV, add_method_limit, AT(n_method_limits),
      "METHOD=IN_FLIGHT[:WAITING[:WAIT_MS]], calls at once (repeatable; docs/operations.md)"},
     {"connection-limit", "NAME=VALUE", ON_SERVE | ON_DEV, set_connection, 0,
@@ -385,6 +398,7 @@ void config_init(config *config, config_command command)
     wm_arena_init(&config->arena, 0);
     gate_limits_init(&config->gate_limits);
     config->drain_ms = 10000;
+    config->busy_poll_us = RPC_BUSY_POLL_US_DEFAULT;
     config->log_level = WM_LOG_INFO;
     config->state_dir = ".waymark";
     config->command = command;

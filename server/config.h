@@ -82,6 +82,7 @@ typedef struct config {
     uint64_t drain_ms;
     size_t message_size_max, calls_max, open_calls_max;
     uint64_t answer_ms;
+    int busy_poll_us; /* 0: never */
     rpc_limit method_limits[CONFIG_METHOD_LIMITS_MAX];
     size_t n_method_limits;
     const char *compressed[CONFIG_COMPRESSED_MAX]; /* methods whose replies are compressed */

@@ -31,6 +31,7 @@ enum {
     RPC_BYTES,
     RPC_REFUSED,
     RPC_CUT,
+    RPC_BUSY_WAITS,
     RPC_LIMIT_IN_FLIGHT,
     RPC_LIMIT_WAITING,
     RPC_LIMIT_WAITED,
@@ -51,6 +52,8 @@ static const obs_family families[] = {
                      "Calls refused by the server's own limits."},
     [RPC_CUT] = {"waymark_rpc_answers_cut", OBS_COUNTER,
                  "Answers dropped because their client did not take them in time."},
+    [RPC_BUSY_WAITS] = {"waymark_rpc_busy_waits", OBS_COUNTER,
+                        "Waits for a call in which a thread looked for it instead of sleeping."},
     [RPC_LIMIT_IN_FLIGHT] = {"waymark_rpc_limit_in_flight", OBS_GAUGE,
                              "Calls in flight of a method that has a limit."},
     [RPC_LIMIT_WAITING] = {"waymark_rpc_limit_waiting", OBS_GAUGE,
@@ -173,6 +176,8 @@ static rpc_lane_stats stats_of_all(const obs_rpc *rpc)
         all.refused_busy += stats.refused_busy;
         all.refused_stopping += stats.refused_stopping;
         all.answers_cut += stats.answers_cut;
+        all.busy_waits += stats.busy_waits;
+        all.busy_waits_in_vain += stats.busy_waits_in_vain;
     }
     return all;
 }
@@ -226,6 +231,14 @@ static void write_refused(const obs_rpc *rpc, obs_page *page)
     obs_sample(page, &stopping, 1, all.refused_stopping);
 }
 
+static void write_busy_waits(const rpc_lane_stats *all, obs_page *page)
+{
+    const obs_label found = {"result", "found"}, in_vain = {"result", "in_vain"};
+
+    obs_sample(page, &found, 1, all->busy_waits - all->busy_waits_in_vain);
+    obs_sample(page, &in_vain, 1, all->busy_waits_in_vain);
+}
+
 static void rpc_write(void *ctx, size_t family, obs_page *page)
 {
     const obs_rpc *rpc = ctx;
@@ -253,6 +266,9 @@ static void rpc_write(void *ctx, size_t family, obs_page *page)
         return;
     case RPC_CUT:
         obs_sample(page, NULL, 0, all.answers_cut);
+        return;
+    case RPC_BUSY_WAITS:
+        write_busy_waits(&all, page);
         return;
     case RPC_SERVING:
         obs_sample(page, NULL, 0, rpc_server_is_serving(rpc->server));

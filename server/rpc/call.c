@@ -190,6 +190,8 @@ void rpc_call_over(rpc_call *call)
 {
     rpc_queue *queue = call->queue;
 
+    if (call->is_counted_on_loop)
+        atomic_fetch_sub_explicit(&queue->calls_on_loop, 1, memory_order_relaxed);
     call_finished(call);
     atomic_store_explicit(&call->is_live, false, memory_order_relaxed);
     metadata_free(call->initial, call->n_initial);
@@ -233,7 +235,7 @@ static void core_part_done(rpc_call *call)
         return;
     }
     call->home_msg.run = call_over_on_loop;
-    lane_post(call->queue->lane, &call->home_msg);
+    rpc_hand_over(call->queue, &call->home_msg);
 }
 
 static void call_final_done(rpc_event *event, bool ok)
@@ -324,6 +326,12 @@ void rpc_call_arm_close(rpc_call *call)
     rpc_start_batch(call->core, &op, 1, &call->on_closed);
 }
 
+static void call_count_on_loop(rpc_call *call)
+{
+    call->is_counted_on_loop = true;
+    atomic_fetch_add_explicit(&call->queue->calls_on_loop, 1, memory_order_relaxed);
+}
+
 static void call_dispatch(rpc_call *call)
 {
     const rpc_binding *binding = call->binding;
@@ -337,10 +345,12 @@ static void call_dispatch(rpc_call *call)
     call->on_loop = true;
     if (binding->method->client_streaming || binding->method->server_streaming)
         call->stream = rpc_stream_new(call);
+    else
+        call_count_on_loop(call);
     if (!call->is_close_armed)
         rpc_call_arm_close(call);
     call->home_msg.run = call_handle_on_loop;
-    lane_post(call->queue->lane, &call->home_msg);
+    rpc_hand_over(call->queue, &call->home_msg);
 }
 
 /* True when the interceptor has let the call pass in place. */

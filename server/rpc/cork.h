@@ -15,17 +15,23 @@ extern "C" {
 #endif
 
 enum {
-    /* Writes that leave at the latest, for a queue thread and for a loop. The reader should have
-     * something to do meanwhile: what a loop answers has waited for the database long enough. */
+    /* Writes of a turn for which it is always worth it, and those that leave at the latest, for a
+     * queue thread and for a loop. The reader should have something to do meanwhile: what a loop
+     * answers has waited for the database long enough. */
+    RPC_CORK_QUEUE_MIN = 16,
     RPC_CORK_QUEUE_MAX = 32,
+    RPC_CORK_LOOP_MIN = 2,
     RPC_CORK_LOOP_MAX = 8,
     RPC_CORK_EVENTS_MAX = 128, /* of a queue that is never empty; then they leave too */
     RPC_CORK_SOCKETS_MAX = 16, /* corked by one thread at a time */
+    RPC_CORK_RECENT = 8,       /* sockets of the last turns: no more, and their clients may wait */
+    RPC_CORK_SLEEPS = 4,       /* small turns with one after them, each, before it pauses */
     RPC_CORK_PAUSE_MAX = 255   /* writes that go straight out after turns that gained nothing */
 };
 
-/* From now on this thread releases before it sleeps; `writes_max` leave at once. */
-void rpc_cork_promise(unsigned writes_max);
+/* From now on this thread releases before it sleeps; `writes_max` leave at once. With a `gain_min`
+ * above 2 it also tells of its waits. */
+void rpc_cork_promise(unsigned gain_min, unsigned writes_max);
 /* Around each batch that is started. */
 void rpc_cork_open(void);
 void rpc_cork_close(void);
@@ -34,6 +40,8 @@ bool rpc_cork_is_holding(void);
 void rpc_cork_event(void);
 /* The end of a turn: what is held leaves. */
 void rpc_cork_release(void);
+/* The wait after it: did the thread sleep, or was there more to do at once? */
+void rpc_cork_waited(bool has_slept);
 
 #ifdef __cplusplus
 }

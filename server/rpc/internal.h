@@ -15,6 +15,7 @@
 #include <grpc/grpc.h>
 #include <grpc/slice.h>
 
+#include "server/rpc/busy_poll.h"
 #include "server/rpc/rpc.h"
 
 #ifdef __cplusplus
@@ -128,8 +129,9 @@ typedef struct rpc_queue {
     rpc_call *free_calls;
     size_t n_free_calls;
     _Atomic(rpc_call *) returned;
-    atomic_size_t calls;      /* not yet over, whether counted or not */
-    atomic_size_t calls_peak; /* most of them since memory was given back */
+    atomic_size_t calls;         /* not yet over, whether counted or not */
+    atomic_size_t calls_on_loop; /* of them, unary ones that were given to a handler there */
+    atomic_size_t calls_peak;    /* most of them since memory was given back */
     /* Every call that was allocated, at rest or not: what drain looks through. */
     uv_mutex_t all_mutex;
     rpc_call *all;
@@ -138,8 +140,12 @@ typedef struct rpc_queue {
         atomic_size_t streams;
         atomic_ullong received_messages, received_bytes, sent_messages, sent_bytes;
         atomic_ullong refused_busy, refused_stopping;
+        atomic_ullong busy_waits, busy_waits_in_vain;
     } stats;
     uint64_t next_id;
+    /* The queue thread's. */
+    rpc_busy_poll busy_poll;
+    bool has_handed_over; /* something to the loop, since it last waited */
     /* The loop's: open streams and the timer that looks at them. */
     rpc_stream *streams;
     uv_timer_t check_timer;
@@ -225,6 +231,7 @@ struct rpc_call {
     bool is_cut;                      /* the answer did not leave, though the core says so */
     size_t interceptor;               /* the next one to ask */
     bool on_loop;                     /* home: the loop thread, else the queue thread */
+    bool is_counted_on_loop;          /* in queue->calls_on_loop */
     bool opened;                      /* the handler knows of the call */
     bool is_initial_metadata_sent;
     bool is_close_armed;
@@ -325,9 +332,13 @@ char *rpc_adoption_peer(rpc_server *server, char *core_peer);
 extern const rpc_binding rpc_unknown_binding; /* of methods that nobody registered */
 WM_MUST_USE wm_code rpc_slots_start(rpc_queue *queue, wm_err *err);
 void rpc_slots_free(rpc_queue *queue);
+
+/* ---- queue.c: the queue thread ---- */
+void rpc_queue_main(void *queue);
+/* Queue thread: the loop goes on with what has come. */
+void rpc_hand_over(rpc_queue *queue, lane_msg *msg);
 /* Hands `ops` to the core; the completion runs event->run on the queue thread. */
 void rpc_start_batch(grpc_call *core, const grpc_op *ops, size_t n, rpc_event *event);
-void rpc_queue_main(void *queue);
 
 /* ---- deadlock.c ---- */
 void rpc_deadlock_check_off(void); /* before the core takes its first lock */

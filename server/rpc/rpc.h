@@ -238,7 +238,11 @@ typedef struct rpc_connection_config {
 WM_MUST_USE wm_code rpc_connection_set(rpc_connection_config *connection, const char *text,
                                        wm_err *err);
 
-enum { RPC_DOMAIN_SIZE = 64 }; /* with the NUL */
+enum {
+    RPC_DOMAIN_SIZE = 64, /* with the NUL */
+    RPC_BUSY_POLL_US_DEFAULT = 100,
+    RPC_BUSY_POLL_US_MAX = 1000
+};
 
 typedef struct rpc_config {
     lane **lanes;
@@ -258,6 +262,10 @@ typedef struct rpc_config {
      * 60,000. Then the call ends as CANCELLED; before when too many that ended later wait in its
      * lane: calls_max, of failures and calls without a token open_calls_max, at least 1,024. */
     uint64_t answer_ms;
+    /* How long a queue thread looks for the next call before it sleeps, while calls that it answers
+     * by itself follow each other so fast (busy_poll.h); at most 1,000; 0: the default; below 0:
+     * never. */
+    int busy_poll_us;
     size_t message_size_max;  /* bytes, both directions; 0: WM_WIRE_SIZE_MAX */
     size_t memory_max;        /* resource quota, bytes; 0: 64 MiB */
     const char *error_domain; /* of google.rpc.ErrorInfo, below 64 characters; NULL: "waymark" */
@@ -307,6 +315,7 @@ typedef struct rpc_lane_stats {
     uint64_t received_messages, received_bytes, sent_messages, sent_bytes; /* of messages */
     uint64_t refused_busy, refused_stopping; /* TOO_MANY_CALLS, SHUTTING_DOWN */
     uint64_t answers_cut;                    /* that a client did not take in time */
+    uint64_t busy_waits, busy_waits_in_vain; /* of the queue thread (busy_poll.h) */
 } rpc_lane_stats;
 void rpc_server_lane_stats(const rpc_server *server, size_t lane, rpc_lane_stats *stats);
 

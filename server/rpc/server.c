@@ -218,7 +218,7 @@ static void queue_start_timer(void *ctx)
     uv_timer_init(lane_loop(queue->lane), &queue->check_timer);
     queue->check_timer.data = queue;
     uv_timer_start(&queue->check_timer, queue_check, RPC_CHECK_MS, RPC_CHECK_MS);
-    rpc_cork_promise(RPC_CORK_LOOP_MAX);
+    rpc_cork_promise(RPC_CORK_LOOP_MIN, RPC_CORK_LOOP_MAX);
     lane_at_turn_end(queue->lane, rpc_cork_release);
 }
 
@@ -287,6 +287,16 @@ static void limits_init(rpc_server *server, const rpc_config *config)
     server->stop_wait_ms = config->stop_wait_ms ? config->stop_wait_ms : RPC_STOP_WAIT_MS;
 }
 
+static int64_t busy_poll_us(const rpc_config *config)
+{
+    if (config->busy_poll_us < 0)
+        return 0;
+    if (config->busy_poll_us == 0)
+        return RPC_BUSY_POLL_US_DEFAULT;
+    return config->busy_poll_us < RPC_BUSY_POLL_US_MAX ? config->busy_poll_us
+                                                       : RPC_BUSY_POLL_US_MAX;
+}
+
 static rpc_server *server_alloc(const rpc_config *config)
 {
     rpc_server *server = calloc(1, sizeof(*server));
@@ -311,6 +321,7 @@ static rpc_server *server_alloc(const rpc_config *config)
         if (uv_mutex_init(&server->queues[i].all_mutex) != 0)
             abort();
         rpc_places_init(&server->queues[i], config);
+        rpc_busy_poll_init(&server->queues[i].busy_poll, busy_poll_us(config));
     }
     return server;
 }

@@ -1,4 +1,4 @@
-/* server/rpc/slot.c - request slots and the thread that polls a lane's completion queue.
+/* server/rpc/slot.c - request slots: from the core's queue to a call.
  *
  * The core hands a call only to a slot that asks for its method. While none does,
  * calls pile up inside the core without a bound, so a slot is armed again as soon as its
@@ -13,8 +13,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/log.h"
-#include "server/rpc/cork.h"
 #include "server/rpc/internal.h"
 
 enum { UNKNOWN_SLOTS = 8 };
@@ -97,6 +95,7 @@ static void slot_taken(rpc_event *event, bool ok)
     rpc_slot *slot = wm_container_of(event, rpc_slot, event);
     rpc_call *call;
 
+    rpc_busy_poll_called(&slot->queue->busy_poll);
     if (!ok) { /* the server has stopped; the slot is at rest for good */
         slot->core = NULL;
         if (atomic_fetch_sub_explicit(&slot->queue->slots_armed, 1, memory_order_acq_rel) == 1)
@@ -164,43 +163,4 @@ void rpc_slots_free(rpc_queue *queue)
         free(slot->details);
     }
     free(queue->slots);
-}
-
-void rpc_start_batch(grpc_call *core, const grpc_op *ops, size_t n, rpc_event *event)
-{
-    grpc_call_error rc;
-
-    atomic_store_explicit(&event->handed, 1, memory_order_release);
-    rpc_cork_open();
-    rc = grpc_call_start_batch(core, ops, n, event, NULL);
-    rpc_cork_close();
-    if (rc == GRPC_CALL_OK)
-        return;
-    /* Only a wrong use of the core gets here, and then no completion would ever come. */
-    wm_log(WM_LOG_ERROR, "gRPC refused a batch", wm_log_s("error", grpc_call_error_to_string(rc)));
-    abort();
-}
-
-void rpc_queue_main(void *arg)
-{
-    rpc_queue *queue = arg;
-
-    rpc_cork_promise(RPC_CORK_QUEUE_MAX);
-    for (;;) {
-        /* While replies are held back the queue is only asked for what it has. */
-        gpr_timespec until = rpc_cork_is_holding() ? gpr_inf_past(GPR_CLOCK_MONOTONIC)
-                                                   : gpr_inf_future(GPR_CLOCK_MONOTONIC);
-        grpc_event done = grpc_completion_queue_next(queue->core, until, NULL);
-        rpc_event *event = done.tag;
-
-        if (done.type != GRPC_OP_COMPLETE)
-            rpc_cork_release();
-        if (done.type == GRPC_QUEUE_SHUTDOWN)
-            return;
-        if (done.type == GRPC_QUEUE_TIMEOUT)
-            continue;
-        (void)atomic_load_explicit(&event->handed, memory_order_acquire);
-        event->run(event, done.success != 0);
-        rpc_cork_event();
-    }
 }

@@ -137,7 +137,7 @@ static void stream_written(rpc_event *event, bool ok)
     rpc_stream *stream = wm_container_of(event, rpc_stream, on_written);
 
     (void)ok; /* a failed write means that the client is gone; the close says so */
-    lane_post(stream->call->queue->lane, &stream->written_msg);
+    rpc_hand_over(stream->call->queue, &stream->written_msg);
 }
 
 static void stream_write_done(lane_msg *msg)
@@ -241,7 +241,7 @@ static void stream_read_arrived(rpc_event *event, bool ok)
     if (stream->received != NULL)
         grpc_byte_buffer_destroy(stream->received);
     stream->received = NULL;
-    lane_post(call->queue->lane, &stream->read_msg);
+    rpc_hand_over(call->queue, &stream->read_msg);
 }
 
 static void stream_deliver_message(rpc_stream *stream)

@@ -208,6 +208,7 @@ static wm_code start_rpc(waymark_server *server, const waymark_server_options *o
         .interceptors = server->chain,
         .n_interceptors = options->n_interceptors,
         .calls_max = options->calls_max,
+        .busy_poll_us = options->busy_poll_us,
         .message_size_max = options->message_size_max,
         .memory_max = options->memory_max,
         .error_domain = options->error_domain,

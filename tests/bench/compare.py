@@ -134,7 +134,7 @@ def arguments(argv):
     parser.add_argument("--beside", nargs="+", action="append", default=[], help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1, help="of one measurement")
-    parser.add_argument("--in_flight", default="1,64,256", help="calls, one row each")
+    parser.add_argument("--in_flight", default="1,4,16,64,256", help="calls, one row each")
     parser.add_argument("--connections", type=int, default=1, help="that the calls are spread over")
     parser.add_argument("--realtime", action="store_true", help="everything at real-time priority")
     parser.add_argument("--json", action="store_true", help="one object a line")

@@ -613,6 +613,8 @@ static void option_other(options *options, const char *name, const char *value)
         options->config.open_calls_max = (size_t)atoi(value);
     } else if (strcmp(name, "--answer-ms") == 0) {
         options->config.answer_ms = (uint64_t)atoi(value);
+    } else if (strcmp(name, "--busy-poll-us") == 0) {
+        options->config.busy_poll_us = atoi(value);
     } else if (strcmp(name, "--unix") == 0) {
         options->listeners[options->config.n_listeners++].address = value;
     } else {

@@ -73,6 +73,21 @@ TEST_F(Config, LimitsOfCalls)
     EXPECT_EQ(5000u, config_.answer_ms);
 }
 
+TEST_F(Config, BusyPolling)
+{
+    EXPECT_EQ(100, config_.busy_poll_us);
+    ASSERT_EQ(WM_OK, read({"--postgres", "p", "--issuer", "https://a.example", "--busy-poll-us=0"}))
+        << err_.message;
+    EXPECT_EQ(0, config_.busy_poll_us);
+    ASSERT_EQ(WM_OK,
+              read({"--postgres", "p", "--issuer", "https://a.example", "--busy-poll-us=1000"}))
+        << err_.message;
+    EXPECT_EQ(1000, config_.busy_poll_us);
+    EXPECT_EQ(WM_INVALID, read({"--busy-poll-us=1001"}));
+    EXPECT_EQ(WM_INVALID, read({"--busy-poll-us=-1"}));
+    EXPECT_EQ(WM_INVALID, read({"--busy-poll-us=soon"}));
+}
+
 TEST_F(Config, LimitsOfMethodsAndConnections)
 {
     ASSERT_EQ(WM_OK, read({"--postgres", "p", "--issuer", "https://a.example", "--method-limit",

@@ -92,10 +92,10 @@ class Pair {
 };
 
 /* Each case in a thread of its own, since all state is the thread's. */
-template <class Case> void on_thread(Case &&run)
+template <class Case> void on_thread(Case &&run, unsigned gain_min = 2)
 {
     std::thread thread([&] {
-        rpc_cork_promise(WRITES_MAX);
+        rpc_cork_promise(gain_min, WRITES_MAX);
         run();
         rpc_cork_release();
     });
@@ -263,6 +263,65 @@ TEST(Cork, HoldsNothingBackOnUnixSockets)
         rpc_cork_release();
         EXPECT_EQ(pair.read(), "b");
     });
+}
+
+/* Turns of `size` writes, until so many writes have been; how many turns held anything. */
+int held_turns_of(const Pair &pair, int size, int writes, bool has_slept)
+{
+    int held = 0;
+
+    for (int i = 0; i < writes; i += size) {
+        bool is_holding = false;
+        for (int j = 0; j < size; j++) {
+            pair.reply('a');
+            is_holding |= rpc_cork_is_holding();
+        }
+        held += is_holding;
+        rpc_cork_release();
+        rpc_cork_waited(has_slept);
+    }
+    return held;
+}
+
+TEST(Cork, TurnsWithFewWritesGainNothingWhenASleepFollows)
+{
+    const auto turns = [](int size, bool has_slept) {
+        int held = 0;
+        on_thread(
+            [&] {
+                Pair pair;
+                held = held_turns_of(pair, size, 4000, has_slept);
+            },
+            5);
+        return held;
+    };
+
+    EXPECT_LE(turns(4, true), 50);
+    EXPECT_EQ(turns(4, false), 1000);
+    EXPECT_EQ(turns(5, true), 800);
+}
+
+TEST(Cork, FewWritesGainWhenMoreClientsThanThatWait)
+{
+    on_thread(
+        [] {
+            std::vector<Pair> pairs(RPC_CORK_RECENT + 1);
+            for (int i = 0; i < 100; i++)
+                for (const Pair &pair : pairs)
+                    ASSERT_EQ(held_turns_of(pair, 2, 2, true), 1) << i;
+        },
+        5);
+}
+
+TEST(Cork, HoldsAgainOnceNoSleepFollows)
+{
+    on_thread(
+        [] {
+            Pair pair;
+            held_turns_of(pair, 4, 2000, true);
+            EXPECT_GE(held_turns_of(pair, 4, 2000, false), 400);
+        },
+        5);
 }
 
 TEST(Cork, SurvivesASocketThatIsGone)
