@@ -4,6 +4,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <stdexcept>
 
@@ -26,6 +27,7 @@ bool listens(const std::string &path)
 
 TestRedis::TestRedis(const std::string &password) : password_(password)
 {
+    signal(SIGPIPE, SIG_IGN); /* as the server does: hiredis writes to whoever is gone */
     start();
 }
 
