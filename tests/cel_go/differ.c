@@ -71,6 +71,9 @@ static known_difference known_differences[] = {
     {.name = "types beside optionals", .reason = "does not take type and optional_type(dyn)"},
     {.name = "lists that hold null", .reason = "'in' does not take", .expression = "null"},
     {.name = "%s of bytes that are no UTF-8", .expression = "%s", .ours = "efbfbd"},
+    /* Of which %X or %x made digits. */
+    {.name = "%s of bytes that are no UTF-8", .expression = "%s", .ours = "454642464244"},
+    {.name = "%s of bytes that are no UTF-8", .expression = "%s", .ours = "656662666264"},
     {.name = "getMilliseconds() of a duration", .expression = ".getMilliseconds("},
     {.name = "!!x is two operators", .reason = "no such overload: !"},
     {.name = "!!x is two operators", .reason = "'!' takes a bool"},
