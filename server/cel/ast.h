@@ -74,7 +74,7 @@ struct cel_ast {
     uint8_t ref;          /* cel_ref, for IDENT and for a SELECT that is a qualified name */
     uint8_t optional : 1; /* .? and [? */
     uint8_t member : 1;
-    uint8_t rooted : 1;   /* .name */
+    uint8_t rooted : 1;   /* .name; of a constant, the name of a type */
     uint8_t quoted : 1;   /* `name` */
     uint8_t two : 1;      /* a macro over key and value */
     uint8_t spread : 1;   /* any element of a LIST or MAP is optional: see `marks` */

@@ -194,6 +194,7 @@ static cel_ast *node_const(partial *p, uint32_t pos, const cel_value *value)
     ast->pos = pos;
     ast->depth = 1;
     ast->value = cel_value_keep(&p->call, &p->made->arena, value);
+    ast->rooted = value->kind == CEL_TYPE; /* in a container "list" may be a variable */
     ast->type = type_of_kind((int)value->kind);
     return ast;
 }

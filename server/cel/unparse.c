@@ -175,6 +175,7 @@ void cel_ast_print(const cel_ast *ast, wm_buf *buf)
 {
     switch (ast->kind) {
     case AST_CONST:
+        wm_buf_text(buf, ast->rooted ? "." : "");
         cel_literal_print(buf, &ast->value);
         return;
     case AST_IDENT:
