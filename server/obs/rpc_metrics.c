@@ -176,7 +176,7 @@ static rpc_lane_stats stats_of_all(const obs_rpc *rpc)
         all.refused_busy += stats.refused_busy;
         all.refused_stopping += stats.refused_stopping;
         all.answers_cut += stats.answers_cut;
-        all.busy_waits += stats.busy_waits;
+        all.busy_waits_found += stats.busy_waits_found;
         all.busy_waits_in_vain += stats.busy_waits_in_vain;
     }
     return all;
@@ -235,7 +235,7 @@ static void write_busy_waits(const rpc_lane_stats *all, obs_page *page)
 {
     const obs_label found = {"result", "found"}, in_vain = {"result", "in_vain"};
 
-    obs_sample(page, &found, 1, all->busy_waits - all->busy_waits_in_vain);
+    obs_sample(page, &found, 1, all->busy_waits_found);
     obs_sample(page, &in_vain, 1, all->busy_waits_in_vain);
 }
 

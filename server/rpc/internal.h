@@ -140,7 +140,7 @@ typedef struct rpc_queue {
         atomic_size_t streams;
         atomic_ullong received_messages, received_bytes, sent_messages, sent_bytes;
         atomic_ullong refused_busy, refused_stopping;
-        atomic_ullong busy_waits, busy_waits_in_vain;
+        atomic_ullong busy_waits_found, busy_waits_in_vain;
     } stats;
     uint64_t next_id;
     /* The queue thread's. */

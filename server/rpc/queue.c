@@ -69,8 +69,9 @@ static grpc_event queue_look_busily(rpc_queue *queue, int64_t until_us)
     if (done.type == GRPC_QUEUE_TIMEOUT) {
         rpc_busy_poll_failed(&queue->busy_poll);
         count(&queue->stats.busy_waits_in_vain);
+    } else {
+        count(&queue->stats.busy_waits_found);
     }
-    count(&queue->stats.busy_waits);
     return done;
 }
 

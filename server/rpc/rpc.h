@@ -208,7 +208,7 @@ typedef struct rpc_listener {
  * order they came, and are refused (RESOURCE_EXHAUSTED, METHOD_BUSY, with RetryInfo) when too many
  * wait already or after wait_max_ms. A waiting call whose client goes or whose deadline passes
  * leaves the queue at once. Interceptors are asked started() before, so only calls that they
- * let pass take a place. */
+ * let pass take a place. It is left when the call is answered. */
 typedef struct rpc_limit {
     const char *method; /* "pkg.Service/Method"; with '*' at its end a beginning; "*" is all */
     uint32_t in_flight_max;
@@ -313,9 +313,9 @@ size_t rpc_server_n_lanes(const rpc_server *server);
 typedef struct rpc_lane_stats {
     uint64_t calls, streams; /* in flight; streams are among the calls */
     uint64_t received_messages, received_bytes, sent_messages, sent_bytes; /* of messages */
-    uint64_t refused_busy, refused_stopping; /* TOO_MANY_CALLS, SHUTTING_DOWN */
-    uint64_t answers_cut;                    /* that a client did not take in time */
-    uint64_t busy_waits, busy_waits_in_vain; /* of the queue thread (busy_poll.h) */
+    uint64_t refused_busy, refused_stopping;       /* TOO_MANY_CALLS, SHUTTING_DOWN */
+    uint64_t answers_cut;                          /* that a client did not take in time */
+    uint64_t busy_waits_found, busy_waits_in_vain; /* of the queue thread (busy_poll.h) */
 } rpc_lane_stats;
 void rpc_server_lane_stats(const rpc_server *server, size_t lane, rpc_lane_stats *stats);
 

@@ -95,13 +95,13 @@ static void slot_taken(rpc_event *event, bool ok)
     rpc_slot *slot = wm_container_of(event, rpc_slot, event);
     rpc_call *call;
 
-    rpc_busy_poll_called(&slot->queue->busy_poll);
     if (!ok) { /* the server has stopped; the slot is at rest for good */
         slot->core = NULL;
         if (atomic_fetch_sub_explicit(&slot->queue->slots_armed, 1, memory_order_acq_rel) == 1)
             rpc_server_changed(slot->queue->server);
         return;
     }
+    rpc_busy_poll_called(&slot->queue->busy_poll);
     if (slot->binding == NULL) {
         slot_taken_unknown(slot);
         return;

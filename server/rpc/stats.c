@@ -47,7 +47,8 @@ void rpc_server_lane_stats(const rpc_server *server, size_t lane, rpc_lane_stats
         .refused_stopping =
             atomic_load_explicit(&queue->stats.refused_stopping, memory_order_relaxed),
         .answers_cut = rpc_places_cut(queue),
-        .busy_waits = atomic_load_explicit(&queue->stats.busy_waits, memory_order_relaxed),
+        .busy_waits_found =
+            atomic_load_explicit(&queue->stats.busy_waits_found, memory_order_relaxed),
         .busy_waits_in_vain =
             atomic_load_explicit(&queue->stats.busy_waits_in_vain, memory_order_relaxed),
     };
