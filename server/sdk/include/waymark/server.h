@@ -205,9 +205,9 @@ typedef struct waymark_server_options {
     void (*started)(waymark_server *server, void *ctx);
     void *ctx;
     /* How long a thread looks for the next call before it sleeps, while calls that WAYMARK_INLINE
-     * handlers answer follow each other as fast: half the time of a call for a client that has one
-     * in flight, for a processor that rests less meanwhile. Microseconds, at most 1,000 (0: 100);
-     * below 0: never. */
+     * handlers answer follow each other as fast: down to half the time of a call for a client that
+     * has one in flight, for a processor that rests less meanwhile. Microseconds, at most 1,000 (0:
+     * 100); below 0: never. */
     int busy_poll_us;
     void *reserved[7];
 } waymark_server_options;
